@@ -1,1 +1,3 @@
-//! placeholder
+//! The doors of Signet: wire to model and back, caller authentication, and a typed client.
+
+pub mod service;

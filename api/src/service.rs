@@ -1,0 +1,204 @@
+//! What the doors need from behind them. `api` parses and answers; the implementation, in the server, drives.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use signet_model::caller::Caller;
+use signet_model::command::{EntryChange, EntryOutcome};
+use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry, Selector};
+use signet_model::refusal::Refusal;
+use signet_model::spiffe_id::{SpiffeId, TrustDomain};
+use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
+
+/// One call: who asked, proven by the door it came through, and how long they will wait.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The proven caller.
+    pub caller: Caller,
+    /// What is left of the caller's deadline, if there is one.
+    pub timeout: Option<Duration>,
+}
+
+/// Everything that can be asked of a node. Authorization that depends only on the door (admin socket or TLS port, with
+/// or without an SVID) is the door's; what depends on entries and policy is the implementation's.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// Entries that match, in order of their ids, after `page.after`.
+    async fn list_entries(&self, call: &Call, filter: &EntryFilter, page: &Page) -> Result<EntryPage, Refusal>;
+    /// How many entries match.
+    async fn count_entries(&self, call: &Call, filter: &EntryFilter) -> Result<u32, Refusal>;
+    /// One entry.
+    async fn entry(&self, call: &Call, id: &EntryId) -> Result<RegistrationEntry, Refusal>;
+    /// Creates entries; those without an id get one. One outcome per entry, in order.
+    async fn create_entries(&self, call: &Call, entries: Vec<(Option<EntryId>, EntrySpec)>) -> Result<Vec<EntryOutcome>, Refusal>;
+    /// Updates entries. One outcome per change, in order.
+    async fn update_entries(&self, call: &Call, changes: Vec<EntryChange>) -> Result<Vec<EntryOutcome>, Refusal>;
+    /// Deletes entries. One outcome per id, in order.
+    async fn delete_entries(&self, call: &Call, ids: Vec<EntryId>) -> Result<Vec<EntryOutcome>, Refusal>;
+
+    /// Issues an X.509-SVID for the SPIFFE ID in the CSR, without an entry. Administrators only. `ttl_secs` 0: default.
+    async fn mint_x509_svid(&self, call: &Call, csr: &[u8], ttl_secs: u32) -> Result<X509Svid, Refusal>;
+    /// Issues a JWT-SVID without an entry. Administrators only. `ttl_secs` 0: default.
+    async fn mint_jwt_svid(&self, call: &Call, id: &SpiffeId, audience: &[String], ttl_secs: u32) -> Result<JwtSvid, Refusal>;
+    /// Issues X.509-SVIDs of entries whose parent is the caller. One result per request, in order.
+    async fn new_x509_svids(&self, call: &Call, requests: Vec<NewX509Svid>) -> Result<Vec<Result<X509Svid, Refusal>>, Refusal>;
+    /// Issues a JWT-SVID of an entry whose parent is the caller.
+    async fn new_jwt_svid(&self, call: &Call, entry: &EntryId, audience: &[String]) -> Result<JwtSvid, Refusal>;
+
+    /// The trust domain's bundle.
+    async fn bundle(&self, call: &Call) -> Result<TrustBundle, Refusal>;
+
+    /// Exchanges a token (RFC 8693 with the transaction-token profile). `parameters` is the decoded form, in order and
+    /// with duplicates; `call.caller` is the X.509-SVID's holder or `Anonymous`. The answer carries its own status.
+    async fn exchange(&self, call: &Call, parameters: Vec<(String, String)>) -> TokenAnswer;
+    /// The public keys of transaction tokens as a JWK Set (RFC 7517 §5).
+    async fn token_jwks(&self) -> Result<Document, Refusal>;
+    /// Metadata of the token endpoint (RFC 8414).
+    async fn token_metadata(&self) -> Result<Document, Refusal>;
+    /// The SPIFFE bundle document.
+    async fn bundle_document(&self) -> Result<Document, Refusal>;
+
+    /// Makes this node a cluster of one with a new trust domain. Refused when it belongs to a cluster.
+    async fn init_cluster(&self, call: &Call) -> Result<ClusterStatus, Refusal>;
+    /// What this node knows of the cluster, and whether a quorum confirmed it.
+    async fn cluster_status(&self, call: &Call) -> Result<ClusterStatus, Refusal>;
+    /// A single-use token with which a new node joins: text for a file, a secret.
+    async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal>;
+
+    /// Replaces the exchange policy by this YAML document, and answers its version.
+    async fn apply_policy(&self, call: &Call, document: String, expected_version: Option<u64>) -> Result<u64, Refusal>;
+    /// The exchange policy and its version; version 0 and an empty text when there is none.
+    async fn policy(&self, call: &Call) -> Result<(u64, String), Refusal>;
+}
+
+/// Which entries. What is `None` does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct EntryFilter {
+    /// Exactly this identity.
+    pub spiffe_id: Option<SpiffeId>,
+    /// Exactly this parent.
+    pub parent_id: Option<SpiffeId>,
+    /// Selectors, compared as said.
+    pub selectors: Option<(Vec<Selector>, Match)>,
+    /// Foreign trust domains, compared as said.
+    pub federates_with: Option<(Vec<TrustDomain>, Match)>,
+    /// Exactly this hint.
+    pub hint: Option<String>,
+    /// Downstream or not.
+    pub downstream: Option<bool>,
+}
+
+/// How a set in a filter compares with an entry's set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// Both hold the same.
+    Exact,
+    /// The entry's set lies within the filter's.
+    Subset,
+    /// The entry's set holds all of the filter's.
+    Superset,
+    /// They have something in common.
+    Any,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// At most this many; 0 for the server's limit.
+    pub size: u32,
+    /// Only entries with a greater id.
+    pub after: Option<EntryId>,
+}
+
+/// A part of a list of entries.
+#[derive(Debug, Clone)]
+pub struct EntryPage {
+    /// The entries.
+    pub entries: Vec<RegistrationEntry>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<EntryId>,
+}
+
+/// One X.509-SVID to be issued on an entry.
+#[derive(Debug, Clone)]
+pub struct NewX509Svid {
+    /// The entry.
+    pub entry: EntryId,
+    /// PKCS#10, DER.
+    pub csr: Vec<u8>,
+}
+
+/// An answer of the token endpoint, ready but for the wire. The body may hold a token, so this does not print it.
+pub struct TokenAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// `WWW-Authenticate`, `Retry-After` and the like.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl std::fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenAnswer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// A public JSON document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Seconds a client may cache it.
+    pub max_age_secs: u32,
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone)]
+pub struct ClusterStatus {
+    /// The cluster's id, empty before `init` or join.
+    pub cluster_id: String,
+    /// The trust domain.
+    pub trust_domain: String,
+    /// The node that answers.
+    pub answered_by: u64,
+    /// The leader, if one is known.
+    pub leader: Option<u64>,
+    /// The answering node's term.
+    pub term: u64,
+    /// False when a quorum confirmed this just now.
+    pub stale: bool,
+    /// The members.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One member.
+#[derive(Debug, Clone)]
+pub struct NodeStatus {
+    /// Its id.
+    pub id: u64,
+    /// `leader`, `follower`, `learner` or `unreachable`.
+    pub role: &'static str,
+    /// The last log index it applied, if it is known.
+    pub applied: Option<u64>,
+    /// How many entries it is behind the leader's log, if known.
+    pub lag: Option<u64>,
+    /// Its program's version, if known.
+    pub version: Option<String>,
+    /// Where its peers reach it.
+    pub peer_address: String,
+}
+
+/// A join token.
+pub struct JoinToken {
+    /// The text for the file. A secret.
+    pub text: String,
+    /// When it ends, seconds since the epoch.
+    pub expires_at_secs: u64,
+}
+
+impl std::fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinToken").field("expires_at_secs", &self.expires_at_secs).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,256 @@
+//! Commands: everything that changes replicated state, and what comes of it.
+//!
+//! Change log of the stored form:
+//! - 2026-11-22: commands 0 to 6.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::authority::Authority;
+use crate::caller::Caller;
+use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
+use crate::refusal::Refusal;
+use crate::spiffe_id::TrustDomain;
+
+/// A command with the proven identity that caused it. This is what travels to the leader and lies in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Proposal {
+    /// Who asked, as proven at the door where they asked.
+    #[n(0)]
+    pub caller: Caller,
+    /// What they asked for.
+    #[n(1)]
+    pub command: Command,
+}
+
+/// A change to replicated state. Whatever could differ between replicas (ids, serials, keys) is fixed by the proposer.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// Makes the trust domain with its first authorities. Refused when there is one.
+    #[n(0)]
+    Establish {
+        /// What holds for the whole cluster.
+        #[n(0)]
+        settings: Settings,
+        /// The first keys.
+        #[n(1)]
+        authorities: Vec<Authority>,
+    },
+    /// Creates entries, each for itself: one that cannot be made does not stop the others.
+    #[n(1)]
+    CreateEntries {
+        /// Ids chosen by the operator or the proposer, with what is to be made.
+        #[n(0)]
+        entries: Vec<(EntryId, EntrySpec)>,
+    },
+    /// Changes entries, each for itself.
+    #[n(2)]
+    UpdateEntries {
+        /// What to change.
+        #[n(0)]
+        changes: Vec<EntryChange>,
+    },
+    /// Deletes entries, each for itself.
+    #[n(3)]
+    DeleteEntries {
+        /// Which.
+        #[n(0)]
+        ids: Vec<EntryId>,
+    },
+    /// Replaces the exchange policy.
+    #[n(4)]
+    ApplyPolicy {
+        /// The YAML document, checked by the proposer.
+        #[n(0)]
+        document: String,
+        /// The version it replaces, if the caller cares. 0 is "none yet".
+        #[n(1)]
+        expected_version: Option<u64>,
+    },
+    /// Adds a batch of a node's issuance journal. A batch that was added before is accepted again without effect.
+    #[n(5)]
+    RecordIssuance {
+        /// The node whose journal it is.
+        #[n(0)]
+        node: u64,
+        /// The position of the first record in that journal.
+        #[n(1)]
+        first: u64,
+        /// Stored forms of [`IssuanceRecord`](crate::record::IssuanceRecord), in order.
+        #[n(2)]
+        records: Vec<minicbor::bytes::ByteVec>,
+        /// The latest `not_after` among them, in seconds: when the batch may be forgotten.
+        #[n(3)]
+        not_after_secs: u64,
+    },
+    /// Adds an authority to its kind. Refused unless the kind still stands at `expected_epoch`.
+    #[n(6)]
+    PrepareAuthority {
+        /// The new authority, in slot `Prepared`.
+        #[n(0)]
+        authority: Authority,
+        /// How many authorities of this kind had ever been added when the proposer looked.
+        #[n(1)]
+        expected_epoch: u64,
+    },
+}
+
+/// What holds for the whole cluster, set when the trust domain is made.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Settings {
+    /// The trust domain.
+    #[n(0)]
+    pub trust_domain: TrustDomain,
+    /// The cluster's id: 32 lower-case hex digits, also known to the `raft` room.
+    #[n(1)]
+    pub cluster_id: String,
+    /// `iss` of transaction tokens, and the issuer identifier of the token endpoint (RFC 8414 §2).
+    #[n(2)]
+    pub token_issuer: String,
+    /// `iss` of JWT-SVIDs, or empty for none.
+    #[n(3)]
+    pub jwt_svid_issuer: String,
+    /// X.509-SVID lifetime in seconds where the entry sets none.
+    #[n(4)]
+    pub x509_svid_ttl_secs: u32,
+    /// JWT-SVID lifetime in seconds where the entry sets none.
+    #[n(5)]
+    pub jwt_svid_ttl_secs: u32,
+    /// Seconds a verifier may keep bundle and JWKS.
+    #[n(6)]
+    pub refresh_hint_secs: u32,
+    /// Seconds an issuance lease lasts.
+    #[n(7)]
+    pub lease_secs: u32,
+    /// Made by `signet dev`: only such a cluster accepts demo issuers, and only its own.
+    #[n(8)]
+    pub demo: bool,
+}
+
+/// A change to one entry: the new spec, and which of its fields count.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EntryChange {
+    /// Which entry.
+    #[n(0)]
+    pub id: EntryId,
+    /// The new values.
+    #[n(1)]
+    pub spec: EntrySpec,
+    /// Which of them to take.
+    #[n(2)]
+    pub fields: EntryFields,
+}
+
+/// Which fields of an [`EntrySpec`] an update takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each field of SPIRE's EntryMask that can be updated")]
+pub struct EntryFields {
+    /// `spiffe_id`
+    #[n(0)]
+    pub spiffe_id: bool,
+    /// `parent_id`
+    #[n(1)]
+    pub parent_id: bool,
+    /// `selectors`
+    #[n(2)]
+    pub selectors: bool,
+    /// `x509_svid_ttl`
+    #[n(3)]
+    pub x509_svid_ttl: bool,
+    /// `jwt_svid_ttl`
+    #[n(4)]
+    pub jwt_svid_ttl: bool,
+    /// `federates_with`
+    #[n(5)]
+    pub federates_with: bool,
+    /// `dns_names`
+    #[n(6)]
+    pub dns_names: bool,
+    /// `admin`
+    #[n(7)]
+    pub admin: bool,
+    /// `downstream`
+    #[n(8)]
+    pub downstream: bool,
+    /// `store_svid`
+    #[n(9)]
+    pub store_svid: bool,
+    /// `hint`
+    #[n(10)]
+    pub hint: bool,
+    /// `expires_at`
+    #[n(11)]
+    pub expires_at: bool,
+    /// `additional_attributes`
+    #[n(12)]
+    pub additional_attributes: bool,
+}
+
+impl EntryFields {
+    /// Every field, which is also what a request without a mask means.
+    pub const ALL: Self = Self {
+        spiffe_id: true,
+        parent_id: true,
+        selectors: true,
+        x509_svid_ttl: true,
+        jwt_svid_ttl: true,
+        federates_with: true,
+        dns_names: true,
+        admin: true,
+        downstream: true,
+        store_svid: true,
+        hint: true,
+        expires_at: true,
+        additional_attributes: true,
+    };
+}
+
+/// What came of a command. A refusal is an outcome too: every replica comes to the same one. Stored form, since it
+/// travels from the leader to the node that asked.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// Done, with nothing more to say.
+    #[n(0)]
+    Done,
+    /// Not done, and nothing changed.
+    #[n(1)]
+    Refused(#[n(0)] Refusal),
+    /// What came of each entry, in the order of the command.
+    #[n(2)]
+    Entries(#[n(0)] Vec<EntryOutcome>),
+    /// The policy now has this version.
+    #[n(3)]
+    Policy {
+        /// The version.
+        #[n(0)]
+        version: u64,
+    },
+    /// The journal of the node is committed up to here.
+    #[n(4)]
+    Recorded {
+        /// The position of the first record not yet committed.
+        #[n(0)]
+        next: u64,
+    },
+}
+
+/// What came of one entry of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum EntryOutcome {
+    /// The entry as it stands now.
+    #[n(0)]
+    Done(#[n(0)] RegistrationEntry),
+    /// It was deleted.
+    #[n(1)]
+    Deleted(#[n(0)] EntryId),
+    /// A similar entry exists: this one. Nothing changed.
+    #[n(2)]
+    Similar(#[n(0)] RegistrationEntry),
+    /// Not done.
+    #[n(3)]
+    Refused(#[n(0)] Refusal),
+}
+
+/// How many authorities of each kind have ever been added: what [`Command::PrepareAuthority`] compares.
+pub type Epochs = BTreeMap<crate::authority::AuthorityKind, u64>;

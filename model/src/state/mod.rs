@@ -1,0 +1,1 @@
+//! How commands change replicated state.
