@@ -1,1 +1,19 @@
-//! placeholder
+//! Signet's replicated state: openraft on RocksDB, the peers' transport, membership.
+//!
+//! Everything of openraft and RocksDB lives in this room and no type of theirs leaves it. Other rooms hold a [`Node`]: they
+//! propose commands (opaque bytes here), read a consistent [`View`], and ask for barriers, leases and status. What the
+//! commands mean is told by a [`StateMachine`].
+
+mod config;
+mod error;
+mod machine;
+mod node;
+mod status;
+mod view;
+
+pub use config::{NodeConfig, Timings};
+pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
+pub use machine::{ApplyContext, StateMachine, UnknownCommand};
+pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};
+pub use status::{ClusterStatus, LocalStatus, NodeStatus, Peer, Role};
+pub use view::View;

@@ -1,0 +1,76 @@
+//! What a node is told when it is opened.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_model::time::UnixTime;
+
+/// How a node is opened.
+#[derive(Clone)]
+pub struct NodeConfig {
+    /// Where log, state, identity and peer key are kept. Made if it is missing.
+    pub data_dir: PathBuf,
+    /// Where to listen for peers. Port 0 takes a free port the first time and keeps to it afterwards if it can.
+    pub peer_listen: SocketAddr,
+    /// The `host:port` by which peers reach this node; the bound address if `None`.
+    pub peer_advertise: Option<String>,
+    /// The version of this program, shown in status.
+    pub version: String,
+    /// Raft's timings.
+    pub timings: Timings,
+    /// The wall clock: it stamps log entries when this node leads.
+    pub clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
+}
+
+impl fmt::Debug for NodeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeConfig")
+            .field("data_dir", &self.data_dir)
+            .field("peer_listen", &self.peer_listen)
+            .field("peer_advertise", &self.peer_advertise)
+            .field("version", &self.version)
+            .field("timings", &self.timings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How fast a cluster notices things, and how much it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timings {
+    /// How often the leader says that it lives.
+    pub heartbeat: Duration,
+    /// The shortest silence after which a follower stands for election.
+    pub election_min: Duration,
+    /// The longest. Also the leader's lease.
+    pub election_max: Duration,
+    /// After this long without an answer from a quorum the leader stops accepting proposals and steps down.
+    pub quorum_loss_probe: Duration,
+    /// A snapshot is made after this many log entries since the last one.
+    pub snapshot_every: u64,
+    /// How many log entries are kept behind a snapshot, for followers that lag a little.
+    pub log_kept: u64,
+}
+
+impl Timings {
+    /// For nodes on one local network: failover well under half a second.
+    #[must_use]
+    pub const fn lan() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(30),
+            election_min: Duration::from_millis(75),
+            election_max: Duration::from_millis(150),
+            quorum_loss_probe: Duration::from_millis(300),
+            snapshot_every: 100_000,
+            log_kept: 50_000,
+        }
+    }
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self::lan()
+    }
+}

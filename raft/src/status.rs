@@ -1,0 +1,103 @@
+//! What a node knows about itself and its cluster.
+
+use std::fmt;
+
+/// A node's part in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Belongs to no cluster yet.
+    Waiting,
+    /// Orders the log.
+    Leader,
+    /// Votes and replicates.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Replicates and does not vote yet.
+    Learner,
+    /// Did not answer.
+    Unreachable,
+}
+
+impl Role {
+    /// The word for it, stable for scripts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A member and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The node.
+    pub id: u64,
+    /// Its advertised peer address, `host:port`.
+    pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+/// What this node knows without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalStatus {
+    /// This node's id; `None` while waiting.
+    pub id: Option<u64>,
+    /// The cluster's id; `None` while waiting.
+    pub cluster_id: Option<String>,
+    /// Its part.
+    pub role: Role,
+    /// The term it is in.
+    pub term: u64,
+    /// Who it believes leads.
+    pub leader: Option<u64>,
+    /// The last log index applied to its state.
+    pub applied: u64,
+    /// The last log index it holds.
+    pub last_log: u64,
+    /// The members it knows, itself included, in the order of their ids.
+    pub peers: Vec<Peer>,
+}
+
+/// What every member said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// Whether a leader with a quorum confirmed it; otherwise this is only what this node knows.
+    pub confirmed: bool,
+    /// Who leads.
+    pub leader: Option<u64>,
+    /// In which term.
+    pub term: u64,
+    /// The members, in the order of their ids.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One member in a [`ClusterStatus`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The node.
+    pub id: u64,
+    /// Its part; [`Role::Unreachable`] if it did not answer.
+    pub role: Role,
+    /// The last log index applied to its state; `None` if it did not answer.
+    pub applied: Option<u64>,
+    /// How many entries it is behind the leader's log; `None` if either is unknown.
+    pub lag: Option<u64>,
+    /// The version of its program; `None` if it did not answer.
+    pub version: Option<String>,
+    /// Its advertised peer address.
+    pub address: String,
+}
