@@ -30,7 +30,11 @@ pub trait Service: Send + Sync + 'static {
     /// One entry.
     async fn entry(&self, call: &Call, id: &EntryId) -> Result<RegistrationEntry, Refusal>;
     /// Creates entries; those without an id get one. One outcome per entry, in order.
-    async fn create_entries(&self, call: &Call, entries: Vec<(Option<EntryId>, EntrySpec)>) -> Result<Vec<EntryOutcome>, Refusal>;
+    async fn create_entries(
+        &self,
+        call: &Call,
+        entries: Vec<(Option<EntryId>, EntrySpec)>,
+    ) -> Result<Vec<EntryOutcome>, Refusal>;
     /// Updates entries. One outcome per change, in order.
     async fn update_entries(&self, call: &Call, changes: Vec<EntryChange>) -> Result<Vec<EntryOutcome>, Refusal>;
     /// Deletes entries. One outcome per id, in order.
@@ -39,9 +43,19 @@ pub trait Service: Send + Sync + 'static {
     /// Issues an X.509-SVID for the SPIFFE ID in the CSR, without an entry. Administrators only. `ttl_secs` 0: default.
     async fn mint_x509_svid(&self, call: &Call, csr: &[u8], ttl_secs: u32) -> Result<X509Svid, Refusal>;
     /// Issues a JWT-SVID without an entry. Administrators only. `ttl_secs` 0: default.
-    async fn mint_jwt_svid(&self, call: &Call, id: &SpiffeId, audience: &[String], ttl_secs: u32) -> Result<JwtSvid, Refusal>;
+    async fn mint_jwt_svid(
+        &self,
+        call: &Call,
+        id: &SpiffeId,
+        audience: &[String],
+        ttl_secs: u32,
+    ) -> Result<JwtSvid, Refusal>;
     /// Issues X.509-SVIDs of entries whose parent is the caller. One result per request, in order.
-    async fn new_x509_svids(&self, call: &Call, requests: Vec<NewX509Svid>) -> Result<Vec<Result<X509Svid, Refusal>>, Refusal>;
+    async fn new_x509_svids(
+        &self,
+        call: &Call,
+        requests: Vec<NewX509Svid>,
+    ) -> Result<Vec<Result<X509Svid, Refusal>>, Refusal>;
     /// Issues a JWT-SVID of an entry whose parent is the caller.
     async fn new_jwt_svid(&self, call: &Call, entry: &EntryId, audience: &[String]) -> Result<JwtSvid, Refusal>;
 

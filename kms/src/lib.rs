@@ -78,7 +78,9 @@ pub enum KmsError {
         problem: String,
     },
     /// The blob does not open: another key-encryption key, another context, or damage. Permanent.
-    #[error("kms backend {backend} cannot open this blob: it was wrapped by another key, for another place, or is damaged")]
+    #[error(
+        "kms backend {backend} cannot open this blob: it was wrapped by another key, for another place, or is damaged"
+    )]
     Open {
         /// Which backend.
         backend: String,

@@ -129,7 +129,20 @@ pub struct Authority {
 /// The associated data under which an issuing key is wrapped: moved to another slot, cluster or trust domain, it does
 /// not open.
 #[must_use]
-pub fn wrapping_context(trust_domain: &str, cluster_id: &str, kind: AuthorityKind, id: &str, public_key: &[u8]) -> Vec<u8> {
+pub fn wrapping_context(
+    trust_domain: &str,
+    cluster_id: &str,
+    kind: AuthorityKind,
+    id: &str,
+    public_key: &[u8],
+) -> Vec<u8> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public_key);
-    crate::stored::to_bytes(&("signet issuing key 1", trust_domain, cluster_id, kind.name(), id, minicbor::bytes::ByteVec::from(digest.as_ref().to_vec())))
+    crate::stored::to_bytes(&(
+        "signet issuing key 1",
+        trust_domain,
+        cluster_id,
+        kind.name(),
+        id,
+        minicbor::bytes::ByteVec::from(digest.as_ref().to_vec()),
+    ))
 }

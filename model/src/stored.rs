@@ -18,7 +18,9 @@ pub fn to_bytes<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
 /// log or the state that means this process must not go on.
 pub fn from_bytes<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, StoredFormError> {
     let mut decoder = minicbor::Decoder::new(bytes);
-    let value = decoder.decode().map_err(|cause| StoredFormError { type_name: std::any::type_name::<T>(), cause: Some(cause) })?;
+    let value = decoder
+        .decode()
+        .map_err(|cause| StoredFormError { type_name: std::any::type_name::<T>(), cause: Some(cause) })?;
     if decoder.position() == bytes.len() {
         Ok(value)
     } else {

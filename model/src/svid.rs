@@ -33,7 +33,10 @@ pub struct JwtSvid {
 
 impl std::fmt::Debug for JwtSvid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JwtSvid").field("spiffe_id", &self.spiffe_id).field("expires_at_secs", &self.expires_at_secs).finish_non_exhaustive()
+        f.debug_struct("JwtSvid")
+            .field("spiffe_id", &self.spiffe_id)
+            .field("expires_at_secs", &self.expires_at_secs)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,1 +1,89 @@
-//! How commands change replicated state.
+//! How commands change replicated state, and how to read it.
+//!
+//! [`apply`] is deterministic: it knows no clock, no dice, no configuration, only the rows, the command, its log index
+//! and the cluster time that the log gives it. A refusal is an outcome like any other.
+
+mod authorities;
+mod entries;
+mod issuance;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use minicbor::{Decode, Encode};
+
+pub use authorities::{authorities, epoch, trust_bundle};
+pub use entries::{children, entries_by_spiffe_id, entry, list, merged};
+pub use issuance::{IssuanceBatch, committed_position, issuance_batches};
+pub use policy::{StoredPolicy, policy};
+
+use crate::command::{Command, Outcome, Proposal, Settings};
+use crate::refusal::{Reason, Refusal};
+use crate::rows::{Rows, RowsMut, Space};
+use crate::stored::{StoredFormError, from_bytes, to_bytes};
+use crate::time::UnixTime;
+
+/// Where in the log a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The log index.
+    pub index: u64,
+    /// Cluster time: it never runs backwards.
+    pub at: UnixTime,
+}
+
+/// Carries out one command, or refuses it and changes nothing.
+///
+/// # Errors
+/// A row is not what this program wrote. The state is damaged or was written by a newer program: the node must stop.
+pub fn apply(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) -> Result<Outcome, StoredFormError> {
+    match &proposal.command {
+        Command::Establish { settings, authorities } => establish(rows, settings, authorities),
+        Command::CreateEntries { entries } => entries::create(rows, position, &proposal.caller, entries),
+        Command::UpdateEntries { changes } => entries::update(rows, position, &proposal.caller, changes),
+        Command::DeleteEntries { ids } => entries::delete(rows, ids),
+        Command::ApplyPolicy { document, expected_version } => {
+            policy::replace(rows, position, &proposal.caller, document, *expected_version)
+        }
+        Command::RecordIssuance { node, first, records, not_after_secs } => {
+            issuance::record(rows, position, *node, *first, records, *not_after_secs)
+        }
+        Command::PrepareAuthority { authority, expected_epoch } => {
+            authorities::prepare(rows, authority, *expected_epoch)
+        }
+    }
+}
+
+/// What holds for the whole cluster, or `None` before the trust domain was made.
+///
+/// # Errors
+/// As for [`apply`].
+pub fn settings(rows: &dyn Rows) -> Result<Option<Settings>, StoredFormError> {
+    load(rows, Space::Meta, SETTINGS)
+}
+
+fn establish(
+    rows: &mut dyn RowsMut,
+    settings: &Settings,
+    first: &[crate::authority::Authority],
+) -> Result<Outcome, StoredFormError> {
+    if let Some(present) = self::settings(rows)? {
+        let detail = format!("this cluster already has the trust domain {}", present.trust_domain);
+        return Ok(Outcome::Refused(Refusal::new(Reason::AlreadyExists, detail)));
+    }
+    store(rows, Space::Meta, SETTINGS, settings);
+    for authority in first {
+        authorities::add(rows, authority)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn load<T: for<'b> Decode<'b, ()>>(rows: &dyn Rows, space: Space, key: &[u8]) -> Result<Option<T>, StoredFormError> {
+    rows.row(space, key).map(|bytes| from_bytes(&bytes)).transpose()
+}
+
+fn store<T: Encode<()>>(rows: &mut dyn RowsMut, space: Space, key: &[u8], value: &T) {
+    rows.put(space, key, to_bytes(value));
+}
+
+const SETTINGS: &[u8] = b"settings";

@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::caller::Caller;
+use crate::command::{EntryChange, EntryFields, EntryOutcome};
+use crate::entry::{EntryId, EntrySpec, Selector};
+use crate::rows::MemoryRows;
+
+fn spec(parent: &str, id: &str, selector: &str) -> EntrySpec {
+    EntrySpec {
+        spiffe_id: format!("spiffe://example.org/{id}").parse().unwrap(),
+        parent_id: format!("spiffe://example.org/{parent}").parse().unwrap(),
+        selectors: vec![Selector { kind: "unix".into(), value: selector.into() }],
+        x509_svid_ttl_secs: 0,
+        jwt_svid_ttl_secs: 0,
+        federates_with: vec![],
+        dns_names: vec![],
+        admin: false,
+        downstream: false,
+        store_svid: false,
+        hint: String::new(),
+        expires_at_secs: 0,
+        disable_x509_svid_prefetch: false,
+        jwt_svid_include_jti: false,
+    }
+}
+
+fn id(text: &str) -> EntryId {
+    text.parse().unwrap()
+}
+
+fn caller(uid: u32) -> Caller {
+    Caller::Local { node: 2, uid, pid: 7 }
+}
+
+struct Cluster {
+    rows: MemoryRows,
+    index: u64,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self { rows: MemoryRows::default(), index: 0 }
+    }
+
+    fn apply(&mut self, command: Command) -> Outcome {
+        self.apply_at(UnixTime::from_secs(1_000 + self.index), command)
+    }
+
+    fn apply_at(&mut self, at: UnixTime, command: Command) -> Outcome {
+        self.index += 1;
+        let proposal = Proposal { caller: caller(1000), command };
+        // What is applied is what came out of the log, not what went in.
+        let proposal: Proposal = from_bytes(&to_bytes(&proposal)).unwrap();
+        apply(&mut self.rows, Position { index: self.index, at }, &proposal).unwrap()
+    }
+
+    fn create(&mut self, entry: &str, spec: EntrySpec) -> EntryOutcome {
+        let Outcome::Entries(mut outcomes) = self.apply(Command::CreateEntries { entries: vec![(id(entry), spec)] })
+        else {
+            panic!("not about entries")
+        };
+        outcomes.remove(0)
+    }
+}
+
+#[test]
+fn an_entry_records_who_made_it_and_where_in_the_log() {
+    let mut cluster = Cluster::new();
+    let EntryOutcome::Done(made) = cluster.create("e1", spec("agent", "web", "uid:1")) else { panic!("refused") };
+    assert_eq!(made.changed_by, caller(1000));
+    assert_eq!(made.changed_at_index, 1);
+    assert_eq!(made.revision, 0);
+    assert_eq!(entry(&cluster.rows, &id("e1")).unwrap(), Some(made));
+}
+
+#[test]
+fn a_similar_entry_is_answered_with_the_one_that_exists() {
+    let mut cluster = Cluster::new();
+    cluster.create("e1", spec("agent", "web", "uid:1"));
+    let before = cluster.rows.clone();
+    let EntryOutcome::Similar(existing) = cluster.create("e2", spec("agent", "web", "uid:1")) else { panic!("made") };
+    assert_eq!(existing.id, id("e1"));
+    assert_eq!(cluster.rows, before);
+}
+
+#[test]
+fn a_taken_id_is_refused_and_nothing_changes() {
+    let mut cluster = Cluster::new();
+    cluster.create("e1", spec("agent", "web", "uid:1"));
+    let before = cluster.rows.clone();
+    let EntryOutcome::Refused(refusal) = cluster.create("e1", spec("agent", "db", "uid:2")) else { panic!("made") };
+    assert_eq!(refusal.reason, Reason::AlreadyExists);
+    assert_eq!(cluster.rows, before);
+}
+
+#[test]
+fn an_update_moves_the_indexes_and_counts_the_revision() {
+    let mut cluster = Cluster::new();
+    cluster.create("e1", spec("agent", "web", "uid:1"));
+    let fields = EntryFields { hint: false, ..EntryFields::ALL };
+    let mut new = spec("other", "web2", "uid:9");
+    new.hint = "not taken".into();
+    let change = EntryChange { id: id("e1"), spec: new, fields };
+    let Outcome::Entries(outcomes) = cluster.apply(Command::UpdateEntries { changes: vec![change] }) else { panic!() };
+    let [EntryOutcome::Done(updated)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    assert_eq!((updated.revision, updated.spec.hint.as_str()), (1, ""));
+    assert!(children(&cluster.rows, &"spiffe://example.org/agent".parse().unwrap()).unwrap().is_empty());
+    assert_eq!(children(&cluster.rows, &"spiffe://example.org/other".parse().unwrap()).unwrap().len(), 1);
+    assert_eq!(entries_by_spiffe_id(&cluster.rows, &"spiffe://example.org/web2".parse().unwrap()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_deleted_entry_leaves_no_row_behind() {
+    let mut cluster = Cluster::new();
+    cluster.create("e1", spec("agent", "web", "uid:1"));
+    cluster.apply(Command::DeleteEntries { ids: vec![id("e1")] });
+    assert_eq!(cluster.rows, MemoryRows::default());
+}
+
+#[test]
+fn a_parent_is_not_found_by_the_prefix_of_its_name() {
+    let mut cluster = Cluster::new();
+    cluster.create("e1", spec("agent10", "web", "uid:1"));
+    assert!(children(&cluster.rows, &"spiffe://example.org/agent1".parse().unwrap()).unwrap().is_empty());
+}
+
+#[test]
+fn a_policy_replaces_only_the_version_that_was_read() {
+    let mut cluster = Cluster::new();
+    let apply = |document: &str, expected_version| Command::ApplyPolicy { document: document.into(), expected_version };
+    assert_eq!(cluster.apply(apply("a", Some(0))), Outcome::Policy { version: 1 });
+    let Outcome::Refused(refusal) = cluster.apply(apply("b", Some(0))) else { panic!("replaced") };
+    assert_eq!(refusal.reason, Reason::Conflict);
+    assert_eq!(policy(&cluster.rows).unwrap().unwrap().document, "a");
+    assert_eq!(cluster.apply(apply("c", None)), Outcome::Policy { version: 2 });
+}
+
+fn batch(node: u64, first: u64, count: usize, not_after_secs: u64) -> Command {
+    Command::RecordIssuance { node, first, records: vec![vec![1, 2, 3].into(); count], not_after_secs }
+}
+
+#[test]
+fn a_batch_sent_again_counts_once_and_a_gap_is_refused() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.apply(batch(1, 0, 3, 9_000)), Outcome::Recorded { next: 3 });
+    assert_eq!(cluster.apply(batch(1, 0, 3, 9_000)), Outcome::Recorded { next: 3 });
+    assert_eq!(cluster.apply(batch(1, 1, 4, 9_000)), Outcome::Recorded { next: 5 });
+    assert!(matches!(cluster.apply(batch(1, 6, 1, 9_000)), Outcome::Refused(_)));
+    let kept: usize = issuance_batches(&cluster.rows, None, 10).unwrap().iter().map(|(_, b)| b.records.len()).sum();
+    assert_eq!(kept, 5);
+    assert_eq!(committed_position(&cluster.rows, 1).unwrap(), 5);
+    assert_eq!(committed_position(&cluster.rows, 2).unwrap(), 0);
+}
+
+#[test]
+fn records_are_forgotten_a_day_after_the_last_credential_ended() {
+    let mut cluster = Cluster::new();
+    cluster.apply_at(UnixTime::from_secs(1_000), batch(1, 0, 1, 2_000));
+    cluster.apply_at(UnixTime::from_secs(2_000 + 86_400), batch(1, 1, 1, 900_000));
+    assert_eq!(issuance_batches(&cluster.rows, None, 10).unwrap().len(), 2);
+    cluster.apply_at(UnixTime::from_secs(2_001 + 86_400), batch(1, 2, 1, 900_000));
+    let first: Vec<u64> = issuance_batches(&cluster.rows, None, 10).unwrap().iter().map(|(_, b)| b.first).collect();
+    assert_eq!(first, [1, 2]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create(u8, u8),
+    Update(u8, u8),
+    Delete(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..6u8, 0..4u8).prop_map(|(e, s)| Step::Create(e, s)),
+        (0..6u8, 0..4u8).prop_map(|(e, s)| Step::Update(e, s)),
+        (0..6u8).prop_map(Step::Delete),
+    ]
+}
+
+proptest! {
+    /// Held against a map from entry id to identity: an id is made once, an identity belongs to one entry, and after
+    /// everything is deleted no row is left.
+    #[test]
+    fn entries_behave_like_a_map_with_unique_values(steps in prop::collection::vec(step(), 1..60)) {
+        let mut cluster = Cluster::new();
+        let mut model: BTreeMap<u8, u8> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Create(e, s) => {
+                    let made = matches!(cluster.create(&format!("e{e}"), spec("agent", &format!("w{s}"), "uid:1")), EntryOutcome::Done(_));
+                    let expected = !model.contains_key(&e) && !model.values().any(|v| *v == s);
+                    prop_assert_eq!(made, expected);
+                    if made { model.insert(e, s); }
+                }
+                Step::Update(e, s) => {
+                    let change = EntryChange { id: id(&format!("e{e}")), spec: spec("agent", &format!("w{s}"), "uid:1"), fields: EntryFields::ALL };
+                    let Outcome::Entries(outcomes) = cluster.apply(Command::UpdateEntries { changes: vec![change] }) else { panic!() };
+                    let done = matches!(outcomes[0], EntryOutcome::Done(_));
+                    let expected = model.contains_key(&e) && !model.iter().any(|(k, v)| *k != e && *v == s);
+                    prop_assert_eq!(done, expected);
+                    if done { model.insert(e, s); }
+                }
+                Step::Delete(e) => {
+                    cluster.apply(Command::DeleteEntries { ids: vec![id(&format!("e{e}"))] });
+                    model.remove(&e);
+                }
+            }
+            let listed = list(&cluster.rows, None, usize::MAX).unwrap();
+            prop_assert_eq!(listed.len(), model.len());
+        }
+        let all = list(&cluster.rows, None, usize::MAX).unwrap().into_iter().map(|e| e.id).collect();
+        cluster.apply(Command::DeleteEntries { ids: all });
+        prop_assert_eq!(cluster.rows, MemoryRows::default());
+    }
+}
