@@ -7,6 +7,7 @@ pub mod authority;
 pub mod caller;
 pub mod command;
 pub mod entry;
+pub mod jwk;
 pub mod record;
 pub mod refusal;
 pub mod rows;
