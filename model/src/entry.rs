@@ -9,6 +9,10 @@ use crate::caller::Caller;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::time::UnixTime;
 
+mod check;
+
+pub use check::{check_dns_name, is_reserved};
+
 /// The name of a registration entry: 1 to 255 bytes of letters, digits, `.`, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(String);
@@ -57,7 +61,8 @@ pub struct Selector {
 
 /// What an operator says of an identity: the parts of a [`RegistrationEntry`] that are theirs to set.
 ///
-/// A zero lifetime means the cluster's default. Lists are sorted and without duplicates.
+/// A zero lifetime means the cluster's default. Lists are without duplicates, and sorted but for the DNS names;
+/// [`EntrySpec::checked`] sees to that.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EntrySpec {
     /// The identity that the entry grants.
