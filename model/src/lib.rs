@@ -16,3 +16,4 @@ pub mod state;
 pub mod stored;
 pub mod svid;
 pub mod time;
+pub mod x509;
