@@ -1,1 +1,12 @@
-fn main() {}
+//! `signet`: the server, its command line, and a whole cluster on a laptop.
+
+mod cli;
+mod clock;
+mod dev;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
