@@ -1,0 +1,11 @@
+//! The typed client: what the command line and the load generator speak through.
+
+mod admin;
+mod agent;
+mod error;
+mod token;
+
+pub use admin::{AdminClient, Entry, EntryResult};
+pub use agent::{AgentClient, AgentIdentity, Trust};
+pub use error::ClientError;
+pub use token::{HttpAnswer, TokenClient};

@@ -1,0 +1,1 @@
+//! Which methods there are, and who may call them.
