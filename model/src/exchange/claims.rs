@@ -1,0 +1,75 @@
+//! What a transaction token says, and the answer that carries it (draft-ietf-oauth-transaction-tokens-11 §§9, 11.4).
+
+use serde::Serialize;
+
+use super::{Endpoint, Grant, OAuthError, Request, Subject};
+use crate::json::Object;
+use crate::spiffe_id::SpiffeId;
+use crate::time::UnixTime;
+
+/// `typ` of transaction tokens.
+pub const TRANSACTION_TOKEN_TYP: &str = "txntoken+jwt";
+
+/// The names of a new transaction token, random or ordered by time, chosen by the caller of this room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIds {
+    /// `txn`: stays the same when the token is replaced.
+    pub txn: String,
+    /// `jti`: of this token alone.
+    pub jti: String,
+}
+
+/// The claims of a transaction token to be signed. Field order is the order on the wire.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransactionClaims {
+    /// Who made it.
+    pub iss: String,
+    /// When it was made, seconds since the epoch.
+    pub iat: u64,
+    /// When it ends, seconds since the epoch.
+    pub exp: u64,
+    /// The trust domain.
+    pub aud: String,
+    /// The transaction.
+    pub txn: String,
+    /// This token.
+    pub jti: String,
+    /// On whose behalf.
+    pub sub: String,
+    /// What may be done.
+    pub scope: String,
+    /// Who asked for it.
+    pub req_wl: SpiffeId,
+    /// The request's surroundings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rctx: Option<Object>,
+    /// The transaction's details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tctx: Option<Object>,
+}
+
+impl TransactionClaims {
+    /// The claims that follow from a grant. The token ends with the subject token at the latest.
+    ///
+    /// # Errors
+    /// The subject token has expired.
+    pub fn new(
+        endpoint: &Endpoint,
+        request: &Request,
+        caller: &SpiffeId,
+        subject: &Subject,
+        grant: &Grant,
+        ids: TokenIds,
+        now: UnixTime,
+    ) -> Result<Self, OAuthError> {
+        let _ = (endpoint, request, caller, subject, grant, ids, now);
+        todo!()
+    }
+}
+
+/// The body of a successful answer (RFC 8693 §2.2.1).
+#[must_use]
+pub fn response(token: &str, claims: &TransactionClaims, request: &Request) -> Vec<u8> {
+    let _ = (token, claims, request);
+    todo!()
+}
