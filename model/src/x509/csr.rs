@@ -1,15 +1,26 @@
 //! Certificate requests (PKCS#10, RFC 2986): what they ask for, once their signature is checked.
 
+use der::asn1::{AnyRef, BitStringRef};
+use der::{Decode as _, Reader as _, SliceReader};
+use rustls_pki_types::SignatureVerificationAlgorithm;
+use webpki::aws_lc_rs as verify;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::request::{CertReqInfo, ExtensionReq};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
+
+use super::dns::{self, DnsNameError};
+use super::view::uris_and_dns_names;
+use super::{PublicKeyError, SubjectPublicKey};
 use crate::refusal::Refusal;
-use crate::spiffe_id::{SpiffeId, TrustDomain};
+use crate::spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 
 /// A request whose signature was checked: its sender has the private key.
 ///
 /// Only the public key is ever taken into a certificate; names are taken by [`Csr::for_mint`] alone, where an
-/// administrator asks.
+/// administrator asks. Whatever else a request wishes (to be a CA, say) is not even read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csr {
-    public_key: Vec<u8>,
+    public_key: SubjectPublicKey,
     uris: Vec<String>,
     dns_names: Vec<String>,
 }
@@ -21,16 +32,52 @@ pub struct MintRequest {
     pub spiffe_id: SpiffeId,
     /// DNS names, in the order of the request.
     pub dns_names: Vec<String>,
-    /// `SubjectPublicKeyInfo`, DER.
-    pub public_key: Vec<u8>,
+    /// The key that the sender has proven to have.
+    pub public_key: SubjectPublicKey,
 }
 
-/// Why a request is refused. The sender makes a new one.
+/// Why a request is refused. The sender makes a new one. The texts begin as SPIRE's do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
     /// There is none.
-    #[error("missing CSR")]
+    #[error("missing CSR: send a PKCS#10 request in DER")]
     Missing,
+    /// Larger than any honest request.
+    #[error("malformed CSR: larger than {MAX_CSR_BYTES} bytes")]
+    TooLarge,
+    /// Not strict DER of a PKCS#10 request.
+    #[error("malformed CSR: not a PKCS#10 request in DER (is it PEM, or followed by other bytes?): {0}")]
+    Malformed(String),
+    /// The public key is of a kind that we do not certify.
+    #[error("malformed CSR: {0}")]
+    PublicKey(#[from] PublicKeyError),
+    /// Signed in a way that we do not accept, or that does not fit the key.
+    #[error(
+        "invalid CSR signature: the signature algorithm is weak, unknown, or not one of the key's; sign with the key's \
+         own algorithm and SHA-256, SHA-384 or SHA-512"
+    )]
+    Algorithm,
+    /// The signature does not verify.
+    #[error("invalid CSR signature: it was not made by the private key of the request's public key; make a new CSR")]
+    Signature,
+    /// No URI among the names.
+    #[error("CSR URI SAN is required: add the SPIFFE ID as a URI subject alternative name")]
+    NoUri,
+    /// More than one URI among the names.
+    #[error("only one URI SAN is expected: the CSR has {0}")]
+    ManyUris(usize),
+    /// The URI is not a SPIFFE ID.
+    #[error("CSR URI SAN is invalid: {0}")]
+    Uri(#[from] SpiffeIdError),
+    /// The URI is a SPIFFE ID that we do not issue.
+    #[error("CSR URI SAN is invalid: {0}")]
+    Identity(String),
+    /// A name is not a DNS name.
+    #[error("CSR DNS name is invalid: {0}")]
+    DnsName(DnsNameError),
+    /// A wildcard covers another name.
+    #[error("CSR DNS name contains a wildcard that covers another non-wildcard name: {0}")]
+    WildcardOverlap(DnsNameError),
 }
 
 impl Csr {
@@ -39,12 +86,22 @@ impl Csr {
     /// # Errors
     /// [`CsrError`].
     pub fn parse(der: &[u8]) -> Result<Self, CsrError> {
-        todo!("{der:?}")
+        match der.len() {
+            0 => return Err(CsrError::Missing),
+            1..=MAX_CSR_BYTES => {}
+            _ => return Err(CsrError::TooLarge),
+        }
+        let signed = Signed::parse(der).map_err(|cause| CsrError::Malformed(cause.to_string()))?;
+        let (info, spki) = parse_info(signed.info).map_err(|cause| CsrError::Malformed(cause.to_string()))?;
+        let public_key = SubjectPublicKey::from_spki(spki)?;
+        signed.check(&public_key)?;
+        let (uris, dns_names) = requested_names(&info)?;
+        Ok(Self { public_key, uris, dns_names })
     }
 
-    /// `SubjectPublicKeyInfo`, DER.
+    /// The key that the sender has proven to have.
     #[must_use]
-    pub fn public_key(&self) -> &[u8] {
+    pub const fn public_key(&self) -> &SubjectPublicKey {
         &self.public_key
     }
 
@@ -66,8 +123,103 @@ impl Csr {
     /// # Errors
     /// [`CsrError`].
     pub fn for_mint(&self, trust_domain: &TrustDomain) -> Result<MintRequest, CsrError> {
-        todo!("{trust_domain}")
+        let spiffe_id = match self.uris.as_slice() {
+            [] => return Err(CsrError::NoUri),
+            [uri] => uri.parse::<SpiffeId>()?,
+            many => return Err(CsrError::ManyUris(many.len())),
+        };
+        check_identity(&spiffe_id, trust_domain).map_err(CsrError::Identity)?;
+        self.dns_names.iter().try_for_each(|name| dns::check(name)).map_err(CsrError::DnsName)?;
+        dns::check_overlap(&self.dns_names).map_err(CsrError::WildcardOverlap)?;
+        Ok(MintRequest { spiffe_id, dns_names: self.dns_names.clone(), public_key: self.public_key.clone() })
     }
+}
+
+/// Whether `id` may be minted: a workload of `trust_domain` outside the paths that servers and agents have.
+fn check_identity(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String> {
+    if !id.is_member_of(trust_domain) {
+        Err(format!("\"{id}\" is not a member of trust domain \"{trust_domain}\""))
+    } else if id.path().is_empty() {
+        Err(format!("\"{id}\" has no path; a workload's SPIFFE ID has one"))
+    } else if id.path() == RESERVED_PATH || id.path().starts_with(&format!("{RESERVED_PATH}/")) {
+        Err(format!("\"{id}\" lies in the reserved path {RESERVED_PATH}; choose another path"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The three parts of a request, as they were sent.
+struct Signed<'a> {
+    info: &'a [u8],
+    /// Content of the `AlgorithmIdentifier`.
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let mut reader = SliceReader::new(der)?;
+        let signed = reader.sequence(|reader| {
+            let info = reader.tlv_bytes()?;
+            let algorithm = AnyRef::decode(reader)?.value();
+            let signature = BitStringRef::decode(reader)?;
+            let signature = signature.as_bytes().ok_or(der::ErrorKind::Value { tag: der::Tag::BitString })?;
+            Ok::<_, der::Error>(Self { info, algorithm, signature })
+        })?;
+        reader.finish()?;
+        Ok(signed)
+    }
+
+    /// The algorithm is found by the signature's *and* the key's identifier, so that a P-384 key signing as P-256 is
+    /// not taken for what it says it is.
+    fn check(&self, key: &SubjectPublicKey) -> Result<(), CsrError> {
+        let spki = SubjectPublicKeyInfoRef::from_der(key.as_der()).map_err(|_| PublicKeyError::Malformed)?;
+        let key_bits = spki.subject_public_key.as_bytes().ok_or(PublicKeyError::Malformed)?;
+        let mut reader = SliceReader::new(key.as_der()).map_err(|_| PublicKeyError::Malformed)?;
+        let key_algorithm = reader.sequence(|reader| {
+            let algorithm = AnyRef::decode(reader)?.value();
+            reader.tlv_bytes()?;
+            Ok::<_, der::Error>(algorithm)
+        });
+        let key_algorithm = key_algorithm.map_err(|_| PublicKeyError::Malformed)?;
+        let algorithm = ALGORITHMS
+            .iter()
+            .find(|a| {
+                a.signature_alg_id().as_ref() == self.algorithm && a.public_key_alg_id().as_ref() == key_algorithm
+            })
+            .ok_or(CsrError::Algorithm)?;
+        algorithm.verify_signature(key_bits, self.info, self.signature).map_err(|_| CsrError::Signature)
+    }
+}
+
+/// The request's information, and its `SubjectPublicKeyInfo` as it was sent.
+fn parse_info(der: &[u8]) -> der::Result<(CertReqInfo, &[u8])> {
+    let info = CertReqInfo::from_der(der)?;
+    let spki = SliceReader::new(der)?.sequence(|reader| {
+        reader.tlv_bytes()?; // version
+        reader.tlv_bytes()?; // subject
+        let spki = reader.tlv_bytes()?;
+        reader.tlv_bytes()?; // attributes
+        Ok::<_, der::Error>(spki)
+    })?;
+    Ok((info, spki))
+}
+
+fn requested_names(info: &CertReqInfo) -> Result<(Vec<String>, Vec<String>), CsrError> {
+    let malformed = |cause: der::Error| CsrError::Malformed(cause.to_string());
+    let mut names = None;
+    for attribute in info.attributes.iter().filter(|attribute| attribute.oid == EXTENSION_REQUEST) {
+        for value in attribute.values.iter() {
+            let extensions: ExtensionReq = value.decode_as().map_err(malformed)?;
+            for extension in extensions.0.iter().filter(|extension| extension.extn_id == SUBJECT_ALT_NAME) {
+                let found = SubjectAltName::from_der(extension.extn_value.as_bytes()).map_err(malformed)?;
+                if names.replace(found).is_some() {
+                    return Err(CsrError::Malformed("subjectAltName is there twice".to_owned()));
+                }
+            }
+        }
+    }
+    Ok(uris_and_dns_names(names.as_ref().map_or(&[], |names| names.0.as_slice())))
 }
 
 impl From<CsrError> for Refusal {
@@ -75,3 +227,25 @@ impl From<CsrError> for Refusal {
         Self::invalid(error.to_string())
     }
 }
+
+/// What a request may be signed with. No SHA-1, no P-521, no RSA below 2048 bits.
+static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
+    verify::ECDSA_P256_SHA256,
+    verify::ECDSA_P256_SHA384,
+    verify::ECDSA_P256_SHA512,
+    verify::ECDSA_P384_SHA256,
+    verify::ECDSA_P384_SHA384,
+    verify::ECDSA_P384_SHA512,
+    verify::ED25519,
+    verify::RSA_PKCS1_2048_8192_SHA256,
+    verify::RSA_PKCS1_2048_8192_SHA384,
+    verify::RSA_PKCS1_2048_8192_SHA512,
+    verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+    verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+    verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+];
+
+const EXTENSION_REQUEST: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
+const SUBJECT_ALT_NAME: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("2.5.29.17");
+const RESERVED_PATH: &str = "/spire";
+const MAX_CSR_BYTES: usize = 64 * 1024;

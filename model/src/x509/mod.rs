@@ -10,7 +10,23 @@ pub mod dns;
 pub mod leaf;
 pub mod peer;
 
+mod public_key;
+mod tbs;
+mod view;
+mod write;
+
 pub use ca::IssuerView;
+pub use public_key::{PublicKeyError, PublicKeyKind, SubjectPublicKey};
 pub use tbs::{SerialNumber, TbsCertificate, Validity};
 
-mod tbs;
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

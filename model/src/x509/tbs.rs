@@ -1,5 +1,10 @@
 //! What a certificate is before it is signed.
 
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::SubjectPublicKey;
+use super::write::{Writer, tag};
+use crate::jwk::signature_to_der;
 use crate::time::UnixTime;
 
 /// A certificate's serial number: 16 bytes, positive, of constant length (RFC 5280 §4.1.2.2).
@@ -19,6 +24,12 @@ impl SerialNumber {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// The number in decimal.
+    #[must_use]
+    pub fn decimal(&self) -> String {
+        u128::from_be_bytes(self.0).to_string()
+    }
 }
 
 /// From when until when a certificate is valid, both inclusive, in whole seconds (RFC 5280 §4.1.2.5).
@@ -30,10 +41,30 @@ pub struct Validity {
     pub not_after: UnixTime,
 }
 
+impl Validity {
+    /// The part of `self` that lies within `outer`: what is signed is never valid when its issuer is not.
+    #[must_use]
+    pub fn within(self, outer: Self) -> Self {
+        Self { not_before: self.not_before.max(outer.not_before), not_after: self.not_after.min(outer.not_after) }
+    }
+}
+
 /// The DER `TBSCertificate`: to be signed with ECDSA P-256 and SHA-256, then [assembled](Self::assemble).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TbsCertificate {
     der: Vec<u8>,
+    validity: Validity,
+}
+
+/// What differs between certificates, for [`TbsCertificate::write`].
+pub(super) struct Parts<'a> {
+    pub(super) serial: SerialNumber,
+    /// DER `Name`.
+    pub(super) issuer: &'a [u8],
+    pub(super) validity: Validity,
+    /// DER `Name`.
+    pub(super) subject: &'a [u8],
+    pub(super) public_key: &'a SubjectPublicKey,
 }
 
 impl TbsCertificate {
@@ -46,12 +77,95 @@ impl TbsCertificate {
     /// SHA-256 of the bytes to sign.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        todo!()
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, &self.der).as_ref());
+        bytes
+    }
+
+    /// How long the certificate will be valid, once cut to its issuer's.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// The certificate, DER, with this signature (`r ‖ s`).
     #[must_use]
     pub fn assemble(&self, signature: &[u8; 64]) -> Vec<u8> {
-        todo!("{signature:?}")
+        let signature = signature_to_der(signature);
+        let mut w = Writer::with_capacity(self.der.len() + 100);
+        w.nested(tag::SEQUENCE, |w| {
+            w.raw(&self.der);
+            w.raw(ECDSA_WITH_SHA256);
+            w.nested(tag::BIT_STRING, |w| {
+                w.raw(&[0]);
+                w.raw(&signature);
+            });
+        });
+        w.into_der()
+    }
+
+    /// Writes a certificate of version 3; `extensions` writes the extensions.
+    pub(super) fn write(parts: &Parts<'_>, extensions: impl FnOnce(&mut Writer)) -> Self {
+        let mut w = Writer::with_capacity(640);
+        w.nested(tag::SEQUENCE, |w| {
+            w.raw(VERSION_3);
+            w.value(tag::INTEGER, parts.serial.as_bytes());
+            w.raw(ECDSA_WITH_SHA256);
+            w.raw(parts.issuer);
+            w.nested(tag::SEQUENCE, |w| {
+                w.time(parts.validity.not_before);
+                w.time(parts.validity.not_after);
+            });
+            w.raw(parts.subject);
+            w.raw(parts.public_key.as_der());
+            w.nested(tag::EXPLICIT_3, |w| w.nested(tag::SEQUENCE, extensions));
+        });
+        Self { der: w.into_der(), validity: parts.validity }
     }
 }
+
+/// An extension, its value wrapped into the OCTET STRING (RFC 5280 §4.1). `critical` is written only when it is true,
+/// as DER wants of defaults.
+pub(super) fn extension(w: &mut Writer, oid: &[u8], critical: bool, value: impl FnOnce(&mut Writer)) {
+    w.nested(tag::SEQUENCE, |w| {
+        w.value(tag::OID, oid);
+        if critical {
+            w.value(tag::BOOLEAN, &[0xff]);
+        }
+        w.nested(tag::OCTET_STRING, value);
+    });
+}
+
+/// A name with the given attributes, one to each RDN. `string` is the tag of the attribute's string.
+pub(super) fn name<'a>(attributes: impl IntoIterator<Item = (&'a [u8], u8, &'a str)>) -> Vec<u8> {
+    let mut w = Writer::with_capacity(96);
+    w.nested(tag::SEQUENCE, |w| {
+        for (oid, string, text) in attributes {
+            w.nested(tag::SET, |w| {
+                w.nested(tag::SEQUENCE, |w| {
+                    w.value(tag::OID, oid);
+                    w.value(string, text.as_bytes());
+                });
+            });
+        }
+    });
+    w.into_der()
+}
+
+/// Object identifiers, as DER has them.
+pub(super) mod oid {
+    pub(crate) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+    pub(crate) const SERIAL_NUMBER: &[u8] = &[0x55, 4, 5];
+    pub(crate) const COUNTRY: &[u8] = &[0x55, 4, 6];
+    pub(crate) const ORGANIZATION: &[u8] = &[0x55, 4, 10];
+    pub(crate) const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 29, 14];
+    pub(crate) const KEY_USAGE: &[u8] = &[0x55, 29, 15];
+    pub(crate) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 29, 17];
+    pub(crate) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 29, 19];
+    pub(crate) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 29, 35];
+}
+
+/// `[0] { INTEGER 2 }`
+const VERSION_3: &[u8] = &[0xa0, 0x03, tag::INTEGER, 0x01, 0x02];
+/// `AlgorithmIdentifier` of ecdsa-with-SHA256, without parameters (RFC 5758 §3.2).
+const ECDSA_WITH_SHA256: &[u8] = &[tag::SEQUENCE, 0x0a, tag::OID, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];

@@ -1,0 +1,7 @@
+//! The profile, line by line of the SPIFFE checklist, and certificates held against independent readers.
+
+mod csr;
+mod documents;
+mod profile;
+mod support;
+mod verification;
