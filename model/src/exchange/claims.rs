@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::request::TXN_TOKEN;
 use super::{Endpoint, Grant, OAuthError, Request, Subject};
 use crate::json::Object;
 use crate::spiffe_id::SpiffeId;
@@ -62,14 +63,38 @@ impl TransactionClaims {
         ids: TokenIds,
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
-        let _ = (endpoint, request, caller, subject, grant, ids, now);
-        todo!()
+        subject.check_time(now)?;
+        let exp = now.after(grant.lifetime).min(subject.expires_at).secs();
+        if exp <= now.secs() {
+            return Err(super::subject::expired());
+        }
+        Ok(Self {
+            iss: endpoint.token_issuer.clone(),
+            iat: now.secs(),
+            exp,
+            aud: endpoint.trust_domain.to_string(),
+            txn: ids.txn,
+            jti: ids.jti,
+            sub: subject.sub.clone(),
+            scope: grant.scope.to_string(),
+            req_wl: caller.clone(),
+            rctx: request.request_context.clone(),
+            tctx: request.request_details.clone(),
+        })
     }
 }
 
 /// The body of a successful answer (RFC 8693 §2.2.1).
 #[must_use]
 pub fn response(token: &str, claims: &TransactionClaims, request: &Request) -> Vec<u8> {
-    let _ = (token, claims, request);
-    todo!()
+    let mut answer = serde_json::json!({
+        "access_token": token,
+        "issued_token_type": TXN_TOKEN,
+        "token_type": "N_A",
+        "expires_in": claims.exp.saturating_sub(claims.iat),
+    });
+    if let (Some(answer), false) = (answer.as_object_mut(), claims.scope == request.scope_text) {
+        answer.insert("scope".to_owned(), claims.scope.clone().into());
+    }
+    answer.to_string().into_bytes()
 }

@@ -4,6 +4,7 @@
 //! the right keys can be fetched), [`verify_subject`], [`decide`], [`TransactionClaims::new`], sign, [`response`].
 //! Each step refuses with an [`OAuthError`], which is the whole answer.
 
+mod access_token;
 mod authenticate;
 mod claims;
 mod decide;

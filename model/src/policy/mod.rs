@@ -17,7 +17,9 @@ use crate::exchange::Scope;
 use crate::jwks::Algorithm;
 
 pub use discovery::{DiscoveryError, jwks_uri};
-pub use index::Pattern;
+pub use index::{Pattern, Sought};
+
+use crate::spiffe_id::SpiffeId;
 
 /// A policy, checked and indexed.
 #[derive(Debug, Default)]
@@ -131,6 +133,20 @@ impl Policy {
     #[must_use]
     pub fn issuer(&self, identifier: &str) -> Option<&Arc<Issuer>> {
         self.index.issuer(identifier).and_then(|position| self.issuers.get(position))
+    }
+
+    /// Whether any rule is for this caller.
+    #[must_use]
+    pub fn knows_caller(&self, caller: &SpiffeId) -> bool {
+        self.index.knows_caller(caller)
+    }
+
+    /// The rules for this caller and subject, in the order of the document. Costs a few look-ups, however many rules
+    /// there are.
+    #[must_use]
+    pub fn rules_for(&self, caller: &SpiffeId, subject: Sought<'_>) -> Vec<&Rule> {
+        let positions = self.index.rules(caller, subject);
+        positions.into_iter().filter_map(|position| self.rules.get(position).map(Arc::as_ref)).collect()
     }
 }
 
