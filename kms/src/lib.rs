@@ -3,6 +3,8 @@
 //! A backend holds what must never be seen (the X.509 root, a wrapping key). Issuing keys live in memory as
 //! [`IssuingKey`](issuing::IssuingKey)s and are replicated only wrapped.
 
+#[cfg(test)]
+mod conformance;
 pub mod issuing;
 pub mod software;
 pub mod uri;

@@ -151,10 +151,12 @@ impl IssuerView {
 /// How long a CA made now is valid: `lifetime` from `now`, dated back by ten seconds for clocks that are behind.
 #[must_use]
 pub fn validity(now: UnixTime, lifetime: Duration) -> Validity {
-    Validity { not_before: back_dated(now), not_after: now.after(lifetime) }
+    Validity { not_before: not_before(now), not_after: now.after(lifetime) }
 }
 
-pub(super) const fn back_dated(now: UnixTime) -> UnixTime {
+/// When what is made now begins to be valid: ten seconds ago, for clocks that are behind.
+#[must_use]
+pub const fn not_before(now: UnixTime) -> UnixTime {
     now.before(BACK_DATING)
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::ca::{back_dated, subject_key_identifier};
+use super::ca::{not_before, subject_key_identifier};
 use super::tbs::{Parts, extension, name, oid};
 use super::write::tag;
 use super::{IssuerView, SerialNumber, SubjectPublicKey, TbsCertificate, Validity};
@@ -75,7 +75,7 @@ impl Template<'_> {
 #[must_use]
 pub fn validity(now: UnixTime, requested: Duration, default: Duration, issuer: &IssuerView) -> Validity {
     let lifetime = if requested.is_zero() { default } else { requested };
-    Validity { not_before: back_dated(now), not_after: now.after(lifetime) }.within(issuer.validity())
+    Validity { not_before: not_before(now), not_after: now.after(lifetime) }.within(issuer.validity())
 }
 
 fn subject(common_name: &str) -> Vec<u8> {
