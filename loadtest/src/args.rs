@@ -68,7 +68,8 @@ pub struct Options {
     /// The data folder of a running `signet dev --data DIR`: its dev.json says where the nodes are.
     #[arg(long, value_name = "DIR")]
     pub dev: PathBuf,
-    /// Requests begun per second, over all nodes together. A call with a batch counts as one. [default: 400, and 20 for
+    /// Requests begun per second, over all nodes together. A call with a batch counts as one; in `all` batches run at a
+    /// twentieth of this. [default: 400, and 20 for
     /// batches of 50]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: Option<u32>,
