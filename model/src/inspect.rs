@@ -1,9 +1,15 @@
 //! What a token or certificate is, and what is wrong with it, in words: for `signet token inspect`.
 
+mod certificate;
+mod token;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 
 use crate::json::Object;
 use crate::jwks::KeySet;
+use crate::jws::Compact;
 use crate::svid::TrustBundle;
 use crate::time::UnixTime;
 
@@ -65,6 +71,51 @@ impl Report {
 /// Looks at a compact token, or at a certificate (chain) in PEM or DER.
 #[must_use]
 pub fn inspect(input: &[u8], known: &Known<'_>, now: UnixTime) -> Report {
-    let _ = (input, known, now);
-    todo!()
+    let pem = CertificateDer::pem_slice_iter(input).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    if !pem.is_empty() {
+        return certificate::report(&pem, known, now);
+    }
+    if input.first() == Some(&DER_SEQUENCE) {
+        return certificate::report(&[input], known, now);
+    }
+    let Ok(text) = std::str::from_utf8(input) else {
+        return Report::unreadable("it is neither text nor a certificate in DER");
+    };
+    match Compact::parse(text.trim()) {
+        Ok(token) => token::report(&token, known, now),
+        Err(error) => Report::unreadable(error.to_string()),
+    }
 }
+
+impl Report {
+    fn unreadable(words: impl Into<String>) -> Self {
+        let check = Check { what: "form", verdict: Verdict::Problem, words: words.into() };
+        Self { kind: "unreadable".to_owned(), header: None, claims: None, checks: vec![check] }
+    }
+}
+
+impl Check {
+    fn of(what: &'static str, good: bool, words: impl Into<String>) -> Self {
+        Self { what, verdict: if good { Verdict::Ok } else { Verdict::Problem }, words: words.into() }
+    }
+
+    fn unknown(what: &'static str, words: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Unknown, words: words.into() }
+    }
+}
+
+/// `3 min 20 s`, for people.
+fn span(secs: u64) -> String {
+    match (secs / 86_400, secs / 3600 % 24, secs / 60 % 60, secs % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
+/// The first byte of every certificate in DER.
+const DER_SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests;

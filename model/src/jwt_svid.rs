@@ -233,7 +233,7 @@ pub(crate) fn numeric_date(claims: &Object, name: &str) -> Result<Option<UnixTim
     }
 }
 
-const EXPECT: Expect<'static> = Expect {
+pub(crate) const EXPECT: Expect<'static> = Expect {
     algorithms: &[
         Algorithm::Es256,
         Algorithm::Es384,

@@ -54,16 +54,17 @@ fn by_assertion(
     endpoint: &Endpoint,
     now: UnixTime,
 ) -> Result<ValidJwtSvid, OAuthError> {
-    let refused = |error: JwtSvidError| OAuthError::client(reason(error), format!("client_assertion: {error}"));
+    let refused = |error: JwtSvidError| {
+        let description = if error == JwtSvidError::Audience {
+            format!("client_assertion: aud must be the issuer identifier {} and nothing else", endpoint.token_issuer)
+        } else {
+            format!("client_assertion: {error}")
+        };
+        OAuthError::client(reason(error), description)
+    };
     let token = Compact::parse(assertion).map_err(|error| refused(VerifyError::from(error).into()))?;
     let rule = AudienceRule::Solely(&endpoint.token_issuer);
-    let svid = jwt_svid::validate(&token, keys, &endpoint.trust_domain, rule, now).map_err(|error| match error {
-        JwtSvidError::Audience => OAuthError::client(
-            reason(error),
-            format!("client_assertion: aud must be the issuer identifier {} and nothing else", endpoint.token_issuer),
-        ),
-        other => refused(other),
-    })?;
+    let svid = jwt_svid::validate(&token, keys, &endpoint.trust_domain, rule, now).map_err(refused)?;
     let lifetime = svid.expires_at.since(svid.issued_at.unwrap_or(now));
     if lifetime > endpoint.max_assertion_lifetime {
         let most = endpoint.max_assertion_lifetime.as_secs();

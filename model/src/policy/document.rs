@@ -36,7 +36,7 @@ pub(super) fn parse(document: &str) -> Result<Node, PolicyMistakes> {
         merge_keys: MergeKeyPolicy::Error,
         strict_booleans: true,
         with_snippet: false,
-        budget: serde_saphyr::budget! { max_nodes: 1_000_000, max_events: 2_000_000, max_aliases: 1000, max_depth: 16 }.into(),
+        budget: serde_saphyr::budget! { max_nodes: 1_000_000, max_events: 2_000_000, max_aliases: 1000, max_depth: 16 },
     };
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());

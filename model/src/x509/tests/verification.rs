@@ -1,7 +1,5 @@
 //! Chains held against webpki, and our DER against `x509-cert`.
 
-
-
 use super::support::*;
 use crate::x509::peer::inspect;
 
