@@ -2,10 +2,12 @@
 
 mod admin;
 mod agent;
+mod connector;
 mod error;
 mod token;
 
 pub use admin::{AdminClient, Entry, EntryResult};
-pub use agent::{AgentClient, AgentIdentity, Trust};
+pub use agent::AgentClient;
+pub use connector::{AgentIdentity, Trust};
 pub use error::ClientError;
 pub use token::{HttpAnswer, TokenClient};

@@ -1,56 +1,29 @@
 //! The gRPC doors: the TLS port and the admin Unix socket.
 
-use std::path::Path;
+mod bundle;
+mod cluster;
+mod door;
+mod entry;
+mod handler;
+mod health;
+mod policy;
+mod socket;
+mod svid;
+
 use std::sync::Arc;
 
+use signet_model::caller::Caller;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::Limits;
+use crate::connections::{self, Ending, Limits};
 use crate::health::Health;
 use crate::service::Service;
-use crate::tls::Tls;
+use crate::tls::{Tls, handshake};
 
-/// The admin socket, bound.
-#[derive(Debug)]
-pub struct AdminSocket {}
+use door::{Credential, Door, Parts};
 
-/// The admin socket could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminSocketError {
-    /// Another process answers on it.
-    #[error("another server answers on the admin socket {path}; stop it or set another [admin] socket")]
-    InUse {
-        /// Where.
-        path: String,
-    },
-    /// Something else than a socket is there.
-    #[error("{path} is not a socket and is left alone; remove it or set another [admin] socket")]
-    NotASocket {
-        /// Where.
-        path: String,
-    },
-    /// The file system refused.
-    #[error("cannot make the admin socket {path}")]
-    Io {
-        /// Where.
-        path: String,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-}
-
-impl AdminSocket {
-    /// Binds the socket at `path` with mode 0600, removing a stale one. Only `allowed_uids` may use it.
-    ///
-    /// # Errors
-    /// [`AdminSocketError`]: the operator corrects what it names.
-    pub fn bind(path: &Path, allowed_uids: Vec<u32>) -> Result<Self, AdminSocketError> {
-        let _ = (path, allowed_uids);
-        todo!()
-    }
-}
+pub use socket::{AdminSocket, AdminSocketError};
 
 /// Serves gRPC with TLS until `shutdown`, and returns when the last request is done or `limits.drain` is over.
 pub async fn serve_tls(
@@ -61,8 +34,25 @@ pub async fn serve_tls(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let _ = (listener, tls, service, health, limits, shutdown);
-    todo!()
+    let parts = Arc::new(Parts::new(service, health, limits.message));
+    let http = Arc::new(connections::http(&limits).http2_only());
+    let handshake_limit = limits.handshake;
+    connections::run(listener, &limits, &shutdown, |stream, ending: Ending| {
+        let (tls, parts, http) = (tls.clone(), parts.clone(), http.clone());
+        async move {
+            let Some((stream, peer)) = handshake(stream, tls.grpc(), handshake_limit, &ending).await else { return };
+            let now = (tls.clock())();
+            let (credential, ending) = match peer {
+                Some(peer) => {
+                    let ending = ending.within(peer.not_after.since(now));
+                    (Credential::Svid { peer, clock: tls.clock().clone() }, ending)
+                }
+                None => (Credential::None, ending),
+            };
+            connections::serve(stream, &http, Door::new(&parts, credential), ending).await;
+        }
+    })
+    .await;
 }
 
 /// Serves gRPC on the admin socket until `shutdown`, and removes the socket. `node` is this node's id, 0 before it has
@@ -75,6 +65,14 @@ pub async fn serve_admin(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let _ = (socket, node, service, health, limits, shutdown);
-    todo!()
+    let parts = Arc::new(Parts::with_reflection(service, health, limits.message));
+    let http = Arc::new(connections::http(&limits).http2_only());
+    connections::run(socket, &limits, &shutdown, |(stream, user), ending: Ending| {
+        let (node, parts, http) = (node.clone(), parts.clone(), http.clone());
+        async move {
+            let caller = Caller::Local { node: node(), uid: user.uid, pid: user.pid };
+            connections::serve(stream, &http, Door::new(&parts, Credential::Local(caller)), ending).await;
+        }
+    })
+    .await;
 }

@@ -5,7 +5,7 @@ use std::fmt;
 macro_rules! package {
     ($(#[$doc:meta])+ $name:ident = $package:literal) => {
         $(#[$doc])+
-        #[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+        #[allow(clippy::all, clippy::restriction, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
         pub mod $name {
             tonic::include_proto!($package);
         }

@@ -1,12 +1,21 @@
 //! TLS towards callers: the server's own X.509-SVID, replaceable while connections live, and theirs, checked strictly.
 
+mod peer;
+
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use signet_model::spiffe_id::TrustDomain;
+use signet_model::x509::peer::{PeerError, TrustAnchors};
 
 use crate::Clock;
+
+pub(crate) use peer::{Peer, PeerVerifier, Time, handshake};
 
 /// What a server shows and what it trusts.
 pub struct TlsMaterial {
@@ -30,7 +39,7 @@ pub enum TlsError {
         trust_domain: TrustDomain,
         /// What is wrong with it.
         #[source]
-        cause: signet_model::x509::peer::PeerError,
+        cause: PeerError,
     },
     /// The server's chain and key are unusable or do not belong together.
     #[error("the server's certificate and key cannot be used")]
@@ -38,16 +47,23 @@ pub enum TlsError {
 }
 
 /// The TLS side of the listeners, shared by all of them. Without material every connection is closed at once.
-#[derive(Clone)]
 pub struct Tls {
     clock: Clock,
+    provider: Arc<CryptoProvider>,
+    current: ArcSwapOption<Configs>,
+}
+
+/// Alike but for the protocols they offer.
+struct Configs {
+    grpc: Arc<ServerConfig>,
+    https: Arc<ServerConfig>,
 }
 
 impl Tls {
     /// Nothing to show yet.
     #[must_use]
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock })
+        Arc::new(Self { clock, provider: provider(), current: ArcSwapOption::empty() })
     }
 
     /// Takes `material` for connections from now on; those that live keep what they began with.
@@ -55,19 +71,64 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]: the material is unusable, and what was there before stays.
     pub fn install(&self, material: TlsMaterial) -> Result<(), TlsError> {
-        let _ = (&self.clock, material.chain);
-        todo!()
+        let grpc = self.config(material).map(|mut config| {
+            config.alpn_protocols = vec![H2.to_vec()];
+            config
+        })?;
+        let mut https = grpc.clone();
+        https.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        self.current.store(Some(Arc::new(Configs { grpc: Arc::new(grpc), https: Arc::new(https) })));
+        Ok(())
+    }
+
+    fn config(&self, material: TlsMaterial) -> Result<ServerConfig, TlsError> {
+        let trust_domain = material.trust_domain;
+        let anchors = TrustAnchors::new(trust_domain.clone(), material.anchors.iter().map(AsRef::as_ref))
+            .map_err(|cause| TlsError::Anchor { trust_domain, cause })?;
+        let verifier = Arc::new(PeerVerifier::callers(anchors, &self.provider));
+        let time = Arc::new(Time(self.clock.clone()));
+        let mut config = ServerConfig::builder_with_details(self.provider.clone(), time)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TlsError::Identity)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(material.chain, material.key)
+            .map_err(TlsError::Identity)?;
+        // A resumed session would skip the check of the caller's certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
     }
 
     /// Closes the door: new connections end at once, until there is material again.
     pub fn clear(&self) {
-        todo!()
+        self.current.store(None);
+    }
+
+    /// The time.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn grpc(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load().as_ref().map(|current| current.grpc.clone())
+    }
+
+    pub(crate) fn https(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load().as_ref().map(|current| current.https.clone())
     }
 }
 
+/// The one provider of cryptography, named, so that nothing depends on what the process has installed.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+pub(crate) const H2: &[u8] = b"h2";
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        f.debug_struct("Tls").field("open", &self.current.load().is_some()).finish_non_exhaustive()
     }
 }
 

@@ -1,15 +1,36 @@
 //! A node as its operator reaches it: over the admin socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use signet_model::command::EntryChange;
+use hyper_util::rt::TokioIo;
+use signet_model::command::{EntryChange, EntryFields};
 use signet_model::entry::{EntryId, EntrySpec};
+use signet_model::refusal::Reason;
 use signet_model::spiffe_id::SpiffeId;
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
-use tonic::transport::Channel;
+use signet_model::time::UnixTime;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
 
 use super::ClientError;
+use crate::proto::bundle::GetBundleRequest;
+use crate::proto::bundle::bundle_client::BundleClient;
+use crate::proto::cluster::cluster_client::ClusterClient;
+use crate::proto::cluster::{CreateJoinTokenRequest, InitRequest, StatusRequest};
+use crate::proto::entry::entry_client::EntryClient;
+use crate::proto::entry::{
+    BatchCreateEntryRequest, BatchDeleteEntryRequest, BatchUpdateEntryRequest, CountEntriesRequest, GetEntryRequest,
+    ListEntriesRequest,
+};
+use crate::proto::policy::policy_client::PolicyClient;
+use crate::proto::policy::{ApplyRequest, ShowRequest};
+use crate::proto::svid::svid_client::SvidClient;
+use crate::proto::svid::{MintJwtsvidRequest, MintX509svidRequest};
+use crate::proto::types;
 use crate::service::{ClusterStatus, EntryFilter, JoinToken};
+use crate::wire;
+use crate::wire::filter::{from_filter, to_count};
 
 /// A connection to a node's admin socket. Clones share it.
 #[derive(Debug, Clone)]
@@ -26,8 +47,8 @@ pub struct Entry {
     pub spec: EntrySpec,
     /// 0 at creation, one more at each update.
     pub revision: u64,
-    /// Seconds since the epoch.
-    pub created_at_secs: u64,
+    /// When it was made, in whole seconds.
+    pub created_at: UnixTime,
 }
 
 /// What came of one entry of a batch.
@@ -44,12 +65,22 @@ pub enum EntryResult {
 }
 
 impl AdminClient {
-    /// Connects to the socket at `path`.
+    /// Connects to the socket at `path`. The connection is made again when it ends.
     ///
     /// # Errors
     /// `unreachable`: nobody answers there, or this user may not.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        todo!("{path:?}")
+        let socket: PathBuf = path.to_owned();
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        // The name plays no part; HTTP/2 wants one.
+        let channel =
+            tuned(Endpoint::from_static("http://admin.invalid")).connect_with_connector(connector).await.map_err(
+                |e| ClientError::unreachable(&format!("cannot connect to the admin socket {}", path.display()), &e),
+            )?;
+        Ok(Self { channel })
     }
 
     /// The connection, for calls that are not here.
@@ -63,7 +94,25 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn entries(&self, filter: &EntryFilter) -> Result<Vec<Entry>, ClientError> {
-        todo!("{filter:?}")
+        let mut client = self.entry_client();
+        let mut found = Vec::new();
+        let mut token = String::new();
+        loop {
+            let request = ListEntriesRequest {
+                filter: Some(from_filter(filter)),
+                output_mask: None,
+                page_size: PAGE_SIZE,
+                page_token: std::mem::take(&mut token),
+            };
+            let page = client.list_entries(request).await?.into_inner();
+            for entry in page.entries {
+                found.push(Entry::read(entry)?);
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(found);
+            }
+            token = page.next_page_token;
+        }
     }
 
     /// How many entries match.
@@ -71,7 +120,9 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn count_entries(&self, filter: &EntryFilter) -> Result<u32, ClientError> {
-        todo!("{filter:?}")
+        let request = CountEntriesRequest { filter: Some(to_count(from_filter(filter))) };
+        let count = self.entry_client().count_entries(request).await?.into_inner().count;
+        u32::try_from(count).map_err(ClientError::protocol)
     }
 
     /// One entry.
@@ -79,7 +130,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered; `not_found` when there is none.
     pub async fn entry(&self, id: &EntryId) -> Result<Entry, ClientError> {
-        todo!("{id}")
+        let request = GetEntryRequest { id: id.to_string(), output_mask: None };
+        Entry::read(self.entry_client().get_entry(request).await?.into_inner())
     }
 
     /// Creates entries; those without an id get one. One result per entry, in order.
@@ -90,15 +142,30 @@ impl AdminClient {
         &self,
         entries: Vec<(Option<EntryId>, EntrySpec)>,
     ) -> Result<Vec<EntryResult>, ClientError> {
-        todo!("{entries:?}")
+        let entries = entries.into_iter().map(|(id, spec)| wire::entry::from_spec(id.as_ref(), spec));
+        let request = BatchCreateEntryRequest { entries: entries.collect(), output_mask: None };
+        let results = self.entry_client().batch_create_entry(request).await?.into_inner().results;
+        results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
     /// Updates entries. One result per change, in order.
     ///
     /// # Errors
-    /// What the server answered. All changes of one call must name the same fields.
+    /// What the server answered. `invalid_argument`: the changes of one call do not all name the same fields, which is
+    /// all the wire can say.
     pub async fn update_entries(&self, changes: Vec<EntryChange>) -> Result<Vec<EntryResult>, ClientError> {
-        todo!("{changes:?}")
+        let fields = changes.first().map_or(EntryFields::ALL, |change| change.fields);
+        if changes.iter().any(|change| change.fields != fields) {
+            return Err(ClientError::invalid("all changes of one call must name the same fields"));
+        }
+        let entries = changes.into_iter().map(|change| wire::entry::from_spec(Some(&change.id), change.spec));
+        let request = BatchUpdateEntryRequest {
+            entries: entries.collect(),
+            input_mask: Some(wire::mask::from_fields(fields)),
+            output_mask: None,
+        };
+        let results = self.entry_client().batch_update_entry(request).await?.into_inner().results;
+        results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
     /// Deletes entries. One result per id, in order.
@@ -106,7 +173,12 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn delete_entries(&self, ids: Vec<EntryId>) -> Result<Vec<EntryResult>, ClientError> {
-        todo!("{ids:?}")
+        let request = BatchDeleteEntryRequest { ids: ids.iter().map(ToString::to_string).collect() };
+        let results = self.entry_client().batch_delete_entry(request).await?.into_inner().results;
+        let read = |(result, id): (crate::proto::entry::batch_delete_entry_response::Result, EntryId)| {
+            ClientError::of_item(result.status).map_or(EntryResult::Deleted(id), EntryResult::Refused)
+        };
+        Ok(results.into_iter().zip(ids).map(read).collect())
     }
 
     /// An X.509-SVID for the SPIFFE ID in the CSR (PKCS#10, DER). `ttl_secs` 0: the server's default.
@@ -114,7 +186,9 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn mint_x509_svid(&self, csr: Vec<u8>, ttl_secs: u32) -> Result<X509Svid, ClientError> {
-        todo!("{} {ttl_secs}", csr.len())
+        let request = MintX509svidRequest { csr, ttl: ttl(ttl_secs)? };
+        let answer = SvidClient::new(self.channel()).mint_x509svid(request).await?.into_inner();
+        wire::svid::x509(answer.svid).map_err(ClientError::protocol)
     }
 
     /// A JWT-SVID. `ttl_secs` 0: the server's default.
@@ -127,7 +201,10 @@ impl AdminClient {
         audience: &[String],
         ttl_secs: u32,
     ) -> Result<JwtSvid, ClientError> {
-        todo!("{id} {audience:?} {ttl_secs}")
+        let request =
+            MintJwtsvidRequest { id: Some(wire::from_spiffe_id(id)), audience: audience.to_vec(), ttl: ttl(ttl_secs)? };
+        let answer = SvidClient::new(self.channel()).mint_jwtsvid(request).await?.into_inner();
+        wire::svid::jwt(answer.svid).map_err(ClientError::protocol)
     }
 
     /// The trust domain's bundle.
@@ -135,7 +212,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn bundle(&self) -> Result<TrustBundle, ClientError> {
-        todo!()
+        let answer = BundleClient::new(self.channel()).get_bundle(GetBundleRequest { output_mask: None }).await?;
+        wire::bundle::bundle(answer.into_inner()).map_err(ClientError::protocol)
     }
 
     /// Makes the node a cluster of one.
@@ -143,7 +221,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered; `failed_precondition` when it has a cluster.
     pub async fn init_cluster(&self) -> Result<ClusterStatus, ClientError> {
-        todo!()
+        let answer = ClusterClient::new(self.channel()).init(InitRequest {}).await?.into_inner();
+        answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
     /// The cluster as the node sees it; `stale` without a quorum.
@@ -151,7 +230,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn cluster_status(&self) -> Result<ClusterStatus, ClientError> {
-        todo!()
+        let answer = ClusterClient::new(self.channel()).status(StatusRequest {}).await?.into_inner();
+        answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
     /// A single-use token for a new node. `ttl_secs` 0: an hour.
@@ -159,7 +239,9 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn create_join_token(&self, ttl_secs: u32) -> Result<JoinToken, ClientError> {
-        todo!("{ttl_secs}")
+        let request = CreateJoinTokenRequest { ttl: ttl_secs };
+        let token = ClusterClient::new(self.channel()).create_join_token(request).await?.into_inner();
+        Ok(JoinToken { text: token.token, expires_at_secs: token.expires_at })
     }
 
     /// Replaces the exchange policy and answers its version.
@@ -167,7 +249,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered; `conflict` when another version than `expected_version` is in force.
     pub async fn apply_policy(&self, document: String, expected_version: Option<u64>) -> Result<u64, ClientError> {
-        todo!("{document} {expected_version:?}")
+        let request = ApplyRequest { document, expected_version };
+        Ok(PolicyClient::new(self.channel()).apply(request).await?.into_inner().version)
     }
 
     /// The exchange policy and its version; version 0 and an empty text when there is none.
@@ -175,6 +258,51 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn policy(&self) -> Result<(u64, String), ClientError> {
-        todo!()
+        let policy = PolicyClient::new(self.channel()).show(ShowRequest {}).await?.into_inner();
+        Ok((policy.version, policy.document))
+    }
+
+    fn entry_client(&self) -> EntryClient<Channel> {
+        EntryClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 }
+
+impl Entry {
+    fn read(entry: types::Entry) -> Result<Self, ClientError> {
+        let (id, spec, revision, created_at) = wire::entry::read(entry).map_err(|e| ClientError::protocol(e.detail))?;
+        Ok(Self { id, spec, revision, created_at })
+    }
+}
+
+impl EntryResult {
+    fn read(status: Option<types::Status>, entry: Option<types::Entry>) -> Result<Self, ClientError> {
+        match (ClientError::of_item(status), entry) {
+            (None, Some(entry)) => Entry::read(entry).map(Self::Done),
+            (None, None) => Err(ClientError::protocol("a result without an entry")),
+            (Some(refused), Some(entry)) if refused.reason() == Some(Reason::AlreadyExists) => {
+                Entry::read(entry).map(Self::Similar)
+            }
+            (Some(refused), _) => Ok(Self::Refused(refused)),
+        }
+    }
+}
+
+fn ttl(secs: u32) -> Result<i32, ClientError> {
+    i32::try_from(secs).map_err(|_| ClientError::invalid("the TTL is too long"))
+}
+
+/// Settings that suit many small calls over one connection.
+pub(super) fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(super::connector::CONNECT_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+}
+
+const PAGE_SIZE: i32 = 500;
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const KEEP_ALIVE: Duration = Duration::from_secs(30);

@@ -1,61 +1,42 @@
 //! A node as agents and workloads reach it: over the TLS port, with or without an X.509-SVID.
 
-use std::fmt;
-
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use http::Uri;
 use signet_model::entry::EntryId;
-use signet_model::spiffe_id::TrustDomain;
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
-use super::ClientError;
-use crate::Clock;
+use super::connector::{AgentIdentity, Connector, Trust};
+use super::{ClientError, admin};
+use crate::proto::bundle::GetBundleRequest;
+use crate::proto::bundle::bundle_client::BundleClient;
+use crate::proto::svid::svid_client::SvidClient;
+use crate::proto::svid::{BatchNewX509svidRequest, NewJwtsvidRequest, NewX509svidParams};
 use crate::service::NewX509Svid;
+use crate::tls::H2;
+use crate::wire;
 
-/// Whom the client believes: servers with the ID `spiffe://TRUST_DOMAIN/spire/server` under these anchors.
-#[derive(Clone)]
-pub struct Trust {
-    /// The trust domain.
-    pub trust_domain: TrustDomain,
-    /// Its X.509 authorities.
-    pub anchors: Vec<CertificateDer<'static>>,
-    /// The time, for validity.
-    pub clock: Clock,
-}
-
-/// Who the client is.
-pub struct AgentIdentity {
-    /// Its X.509-SVID, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The private key.
-    pub key: PrivateKeyDer<'static>,
-}
-
-/// A connection to a node's TLS port. Clones share it.
+/// A connection to a node's TLS port, made again when it ends. Clones share it.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
     channel: Channel,
-}
-
-impl Trust {
-    /// Trust in what a PEM file of CA certificates holds.
-    ///
-    /// # Errors
-    /// `invalid_argument`: there is no certificate in it, or one that cannot be read.
-    pub fn from_pem(trust_domain: TrustDomain, pem: &[u8], clock: Clock) -> Result<Self, ClientError> {
-        let _ = (pem, clock);
-        todo!("{trust_domain}")
-    }
 }
 
 impl AgentClient {
     /// Connects to `address` (host:port). Without an identity only the bundle can be had.
     ///
     /// # Errors
-    /// `unreachable`: no connection, or the server is not the trust domain's.
+    /// `unreachable`: no connection, or the server is not the trust domain's. `invalid_argument`: the address, identity
+    /// or trust cannot be used.
     pub async fn connect(address: &str, identity: Option<AgentIdentity>, trust: &Trust) -> Result<Self, ClientError> {
-        let _ = (identity, trust);
-        todo!("{address}")
+        let uri: Uri = format!("https://{address}")
+            .parse()
+            .map_err(|e| ClientError::invalid(format!("{address:?} is not host:port: {e}")))?;
+        let connector = Connector::new(identity, trust, &[H2])?;
+        let channel = admin::tuned(Endpoint::from(uri))
+            .connect_with_connector(connector)
+            .await
+            .map_err(|e| ClientError::unreachable(&format!("cannot connect to {address}"), &e))?;
+        Ok(Self { channel })
     }
 
     /// The connection, for cheap repeated calls with the generated clients of [`crate::proto`].
@@ -72,7 +53,20 @@ impl AgentClient {
         &self,
         requests: Vec<NewX509Svid>,
     ) -> Result<Vec<Result<X509Svid, ClientError>>, ClientError> {
-        todo!("{requests:?}")
+        let count = requests.len();
+        let params = requests.into_iter().map(|r| NewX509svidParams { entry_id: r.entry.to_string(), csr: r.csr });
+        let request = BatchNewX509svidRequest { params: params.collect() };
+        let results = SvidClient::new(self.channel()).batch_new_x509svid(request).await?.into_inner().results;
+        if results.len() != count {
+            return Err(ClientError::protocol(format!("{} results for {count} requests", results.len())));
+        }
+        let read =
+            |result: crate::proto::svid::batch_new_x509svid_response::Result| match ClientError::of_item(result.status)
+            {
+                Some(refused) => Err(refused),
+                None => wire::svid::x509(result.svid).map_err(ClientError::protocol),
+            };
+        Ok(results.into_iter().map(read).collect())
     }
 
     /// A JWT-SVID of an entry whose parent this client is.
@@ -80,7 +74,9 @@ impl AgentClient {
     /// # Errors
     /// What the server answered.
     pub async fn new_jwt_svid(&self, entry: &EntryId, audience: &[String]) -> Result<JwtSvid, ClientError> {
-        todo!("{entry} {audience:?}")
+        let request = NewJwtsvidRequest { entry_id: entry.to_string(), audience: audience.to_vec() };
+        let answer = SvidClient::new(self.channel()).new_jwtsvid(request).await?.into_inner();
+        wire::svid::jwt(answer.svid).map_err(ClientError::protocol)
     }
 
     /// The trust domain's bundle.
@@ -88,18 +84,7 @@ impl AgentClient {
     /// # Errors
     /// What the server answered.
     pub async fn bundle(&self) -> Result<TrustBundle, ClientError> {
-        todo!()
-    }
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AgentIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentIdentity").field("certificates", &self.chain.len()).finish_non_exhaustive()
+        let answer = BundleClient::new(self.channel()).get_bundle(GetBundleRequest { output_mask: None }).await?;
+        wire::bundle::bundle(answer.into_inner()).map_err(ClientError::protocol)
     }
 }

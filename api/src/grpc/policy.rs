@@ -1,0 +1,21 @@
+//! `signet.policy.v1`: the exchange policy.
+
+use tonic::{Request, async_trait};
+
+use super::handler::{Answer, Handler, answer};
+use crate::proto::policy::policy_server::Policy;
+use crate::proto::policy::{ApplyRequest, ApplyResponse, ShowRequest, ShowResponse};
+
+#[async_trait]
+impl Policy for Handler {
+    async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyResponse> {
+        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let version = self.service.apply_policy(&call, request.document, request.expected_version).await;
+        answer(version.map(|version| ApplyResponse { version }))
+    }
+
+    async fn show(&self, request: Request<ShowRequest>) -> Answer<ShowResponse> {
+        let policy = self.service.policy(&self.call(request.metadata())).await;
+        answer(policy.map(|(version, document)| ShowResponse { version, document }))
+    }
+}
