@@ -1,9 +1,12 @@
 //! `signet bundle`
 
 use clap::{Subcommand, ValueEnum};
+use signet_model::svid::TrustBundle;
+use signet_model::x509::bundle_document;
 
 use super::failure::Failure;
 use super::node::NodeArgs;
+use super::output::{Output, print_text};
 
 /// What verifies this trust domain's SVIDs.
 #[derive(Debug, Subcommand)]
@@ -29,6 +32,24 @@ pub(crate) enum BundleFormat {
 }
 
 pub(super) async fn run(args: Bundle) -> Result<(), Failure> {
-    let _ = args;
-    todo!()
+    let Bundle::Show { format, node } = args;
+    let bundle = node.call(|client| async move { client.bundle().await }).await?;
+    match (node.output, format) {
+        (Output::Table, BundleFormat::Pem) => print_text(&pem(&bundle)),
+        (Output::Json, _) | (Output::Table, BundleFormat::Spiffe) => print_text(&document(&bundle)?),
+    }
+}
+
+/// The trust anchors, PEM.
+pub(crate) fn pem(bundle: &TrustBundle) -> String {
+    let anchors: Vec<&[u8]> =
+        bundle.x509_authorities.iter().map(|authority| authority.certificate.as_slice()).collect();
+    bundle_document::to_pem(&anchors)
+}
+
+fn document(bundle: &TrustBundle) -> Result<String, Failure> {
+    let failed =
+        |cause: &dyn std::fmt::Display| Failure::new("protocol", format!("the node's bundle has no document: {cause}"));
+    let json = bundle_document::to_json(bundle).map_err(|cause| failed(&cause))?;
+    String::from_utf8(json).map_err(|cause| failed(&cause))
 }

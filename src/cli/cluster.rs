@@ -1,13 +1,19 @@
 //! `signet cluster`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use signet_api::service::{ClusterStatus, NodeStatus};
 
 use super::duration::parse_ttl;
-use super::failure::Failure;
+use super::failure::{EXIT_NO_QUORUM, Failure};
+use super::files::write_secret;
 use super::node::NodeArgs;
+use super::output::{Output, or_dash, print_fields, print_json, print_table, print_text};
+use super::timestamp::show_timestamp;
 
 /// Start, join and look at a cluster.
 #[derive(Debug, Subcommand)]
@@ -39,6 +45,146 @@ pub(crate) enum Cluster {
 }
 
 pub(super) async fn run(args: Cluster) -> Result<ExitCode, Failure> {
-    let _ = args;
-    todo!()
+    match args {
+        Cluster::Init { node } => init(&node).await,
+        Cluster::Status { node } => status(&node).await,
+        Cluster::JoinToken { file, ttl, node } => join_token(&file, ttl, &node).await,
+    }
+}
+
+async fn init(node: &NodeArgs) -> Result<ExitCode, Failure> {
+    let status = node.call(|client| async move { client.init_cluster().await }).await?;
+    match node.output {
+        Output::Table => print_fields(&[
+            ("cluster", status.cluster_id),
+            ("trust domain", status.trust_domain),
+            ("node", status.answered_by.to_string()),
+        ]),
+        Output::Json => print_json(&json!({
+            "cluster_id": status.cluster_id,
+            "trust_domain": status.trust_domain,
+            "node_id": status.answered_by,
+        })),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn status(node: &NodeArgs) -> Result<ExitCode, Failure> {
+    let status = node.call(|client| async move { client.cluster_status().await }).await?;
+    match node.output {
+        Output::Table => {
+            print_table(["NODE", "ROLE", "APPLIED", "LAG", "VERSION", "PEER ADDRESS"], status.nodes.iter().map(row))?;
+            let leader = or_dash(status.leader);
+            print_text(&format!("trust domain {}, leader {leader}, term {}", status.trust_domain, status.term))?;
+        }
+        Output::Json => print_json(&StatusDocument::from(&status))?,
+    }
+    if status.stale {
+        eprintln!("stale: no quorum confirmed this; it is what node {} knows by itself", status.answered_by);
+        return Ok(ExitCode::from(EXIT_NO_QUORUM));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(node: &NodeStatus) -> [String; 6] {
+    [
+        node.id.to_string(),
+        node.role.to_owned(),
+        or_dash(node.applied),
+        or_dash(node.lag),
+        or_dash(node.version.as_ref()),
+        node.peer_address.clone(),
+    ]
+}
+
+async fn join_token(file: &Path, ttl: u32, node: &NodeArgs) -> Result<ExitCode, Failure> {
+    let token = node.call(|client| async move { client.create_join_token(ttl).await }).await?;
+    write_secret(file, token.text.as_bytes())?;
+    let expires_at = show_timestamp(token.expires_at_secs);
+    match node.output {
+        Output::Table => print_text(&format!(
+            "wrote {}: it lets one node join until {expires_at}. Give it to that node alone:\n  signet server --config FILE --join-token-file {}",
+            file.display(),
+            file.display()
+        )),
+        Output::Json => print_json(&json!({ "file": file, "expires_at": token.expires_at_secs })),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `cluster status -o json` prints. Scripts rely on these fields: none is renamed or removed.
+#[derive(Debug, Serialize)]
+struct StatusDocument<'a> {
+    leader: Option<u64>,
+    term: u64,
+    nodes: Vec<NodeDocument<'a>>,
+    /// Only there when no quorum confirmed the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeDocument<'a> {
+    id: u64,
+    role: &'a str,
+    applied: Option<u64>,
+    version: Option<&'a str>,
+}
+
+impl<'a> From<&'a ClusterStatus> for StatusDocument<'a> {
+    fn from(status: &'a ClusterStatus) -> Self {
+        let nodes = status.nodes.iter().map(|node| NodeDocument {
+            id: node.id,
+            role: node.role,
+            applied: node.applied,
+            version: node.version.as_deref(),
+        });
+        Self { leader: status.leader, term: status.term, nodes: nodes.collect(), stale: status.stale }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(stale: bool) -> ClusterStatus {
+        ClusterStatus {
+            cluster_id: "00112233445566778899aabbccddeeff".to_owned(),
+            trust_domain: "example.org".to_owned(),
+            answered_by: 1,
+            leader: if stale { None } else { Some(1) },
+            term: 3,
+            stale,
+            nodes: vec![
+                NodeStatus {
+                    id: 1,
+                    role: "leader",
+                    applied: Some(12),
+                    lag: Some(0),
+                    version: Some("0.1.0".to_owned()),
+                    peer_address: "127.0.0.1:8082".to_owned(),
+                },
+                NodeStatus {
+                    id: 2,
+                    role: "unreachable",
+                    applied: None,
+                    lag: None,
+                    version: None,
+                    peer_address: "127.0.0.1:8182".to_owned(),
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn scripts_find_exactly_these_fields_in_the_status() {
+        let nodes = json!([
+            {"id": 1, "role": "leader", "applied": 12, "version": "0.1.0"},
+            {"id": 2, "role": "unreachable", "applied": null, "version": null},
+        ]);
+        let confirmed = serde_json::to_value(StatusDocument::from(&cluster(false))).unwrap();
+        assert_eq!(confirmed, json!({"leader": 1, "term": 3, "nodes": nodes}));
+        let stale = serde_json::to_value(StatusDocument::from(&cluster(true))).unwrap();
+        assert_eq!(stale, json!({"leader": null, "term": 3, "nodes": nodes, "stale": true}));
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) enum Config {
     },
 }
 
-pub(super) async fn run(args: &Config) -> Result<(), Failure> {
+pub(super) fn run(args: &Config) -> Result<(), Failure> {
     let _ = args;
     todo!()
 }

@@ -36,7 +36,7 @@ pub(crate) fn parse_ttl(text: &str) -> Result<u32, String> {
 /// Seconds as people write them: the largest unit that divides them.
 pub(crate) fn show_secs(secs: u64) -> String {
     for (factor, unit) in [(86_400, "d"), (3600, "h"), (60, "m")] {
-        if secs > 0 && secs % factor == 0 {
+        if secs > 0 && secs.is_multiple_of(factor) {
             return format!("{}{unit}", secs / factor);
         }
     }

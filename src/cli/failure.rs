@@ -40,6 +40,7 @@ impl Failure {
     }
 
     /// The stable code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code
     }
@@ -49,9 +50,14 @@ impl Failure {
         &self.message
     }
 
-    /// Prints it on standard error and says how the program ends.
-    pub(crate) fn report(&self) -> ExitCode {
+    /// Prints it on standard error.
+    pub(crate) fn print(&self) {
         eprintln!("error[{}]: {}", self.code, self.message);
+    }
+
+    /// Prints it and says how the program ends.
+    pub(crate) fn report(&self) -> ExitCode {
+        self.print();
         ExitCode::from(self.exit_code())
     }
 

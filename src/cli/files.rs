@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use signet_model::refusal::Reason;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
@@ -51,28 +52,39 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// It could not be read, is empty, is too long, or is no text.
 pub(crate) fn read_secret(path: Option<&Path>, what: &str) -> Result<Zeroizing<String>, Failure> {
-    let path = path.filter(|path| *path != Path::new("-"));
+    let bytes = read_secret_bytes(path, what)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused(path, what, "is no text"))?.trim();
+    if text.is_empty() {
+        return Err(refused(path, what, "is empty"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Reads a secret as it is.
+///
+/// # Errors
+/// It could not be read, or is too long.
+pub(crate) fn read_secret_bytes(path: Option<&Path>, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
     let limit = MAX_SECRET_BYTES as u64 + 1;
-    let read = match path {
+    let read = match path.filter(|path| *path != Path::new("-")) {
         Some(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
         None => io::stdin().lock().take(limit).read_to_end(&mut bytes),
     };
-    let place = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    read.map_err(|cause| Failure::new("io", format!("cannot read {what} from {place}: {cause}")))?;
+    read.map_err(|cause| Failure::new("io", format!("cannot read {what} from {}: {cause}", place(path))))?;
     if bytes.len() > MAX_SECRET_BYTES {
-        return Err(Failure::new(
-            "invalid_argument",
-            format!("{what} from {place} is longer than {MAX_SECRET_BYTES} bytes"),
-        ));
+        return Err(refused(path, what, "is too long"));
     }
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Failure::new("invalid_argument", format!("{what} from {place} is no text")))?;
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(Failure::new("invalid_argument", format!("{what} from {place} is empty")));
-    }
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(bytes)
+}
+
+fn refused(path: Option<&Path>, what: &str, problem: &str) -> Failure {
+    Failure::new(Reason::InvalidArgument.code(), format!("{what} from {} {problem}", place(path)))
+}
+
+fn place(path: Option<&Path>) -> String {
+    path.filter(|path| *path != Path::new("-"))
+        .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
 }
 
 /// Longer than any token that a server accepts.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use signet_model::refusal::Reason;
 
 use super::failure::Failure;
+use super::output::print_text;
 
 /// Key-encryption keys.
 #[derive(Debug, Subcommand)]
@@ -17,7 +19,12 @@ pub(crate) enum Key {
     },
 }
 
-pub(super) async fn run(args: &Key) -> Result<(), Failure> {
-    let _ = args;
-    todo!()
+pub(super) fn run(args: &Key) -> Result<(), Failure> {
+    let Key::Generate { file } = args;
+    signet_kms::software::generate_key_file(file)
+        .map_err(|error| Failure::new(Reason::FailedPrecondition.code(), error.to_string()))?;
+    print_text(&format!(
+        "wrote {}: give the same file to every node of the cluster, and keep a copy where the nodes are not",
+        file.display()
+    ))
 }

@@ -24,9 +24,12 @@ use clap::{Parser, Subcommand};
 
 use crate::dev;
 
+pub(crate) use bundle::pem as bundle_pem;
 pub(crate) use duration::parse_duration;
 pub(crate) use failure::Failure;
-pub(crate) use files::write_secret;
+pub(crate) use files::{write_public, write_secret};
+pub(crate) use node::connect;
+pub(crate) use output::print_text;
 
 /// The trust-domain authority that does not go down: SPIFFE identities and transaction tokens, replicated by Raft.
 #[derive(Debug, Parser)]
@@ -108,8 +111,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Policy(args) => policy::run(args).await,
         Command::Exchange(args) => exchange::run(args).await,
         Command::Token(args) => return token::run(args).await,
-        Command::Key(args) => key::run(&args).await,
-        Command::Config(args) => config::run(&args).await,
+        Command::Key(args) => key::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Dev(args) => dev::run(args).await,
         Command::Loadtest(args) => signet_loadtest::run(args).await.map_err(|cause| Failure::chain("loadtest", &cause)),
     }

@@ -1,10 +1,14 @@
 //! How a command reaches a node.
 
-use std::path::PathBuf;
+use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use signet_api::client::{AdminClient, ClientError};
+use signet_model::refusal::Reason;
 
+use super::failure::Failure;
 use super::output::Output;
 use super::parse_duration;
 
@@ -21,6 +25,42 @@ pub(crate) struct NodeArgs {
     /// How long to wait for an answer.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+}
+
+impl NodeArgs {
+    /// Connects to the node and does `call`, all within the timeout.
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(AdminClient) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        self.within(async { Ok(call(connect(&self.socket).await?).await?) }).await
+    }
+
+    /// Does `work` within the timeout.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+            let waited = self.timeout.as_secs();
+            let message = format!("no answer within {waited} s; if this was a change, it may still take effect");
+            Err(Failure::new(Reason::DeadlineExceeded.code(), message))
+        })
+    }
+}
+
+/// Connects to a node's admin socket.
+///
+/// # Errors
+/// Nobody listens there, or this user may not.
+pub(crate) async fn connect(socket: &Path) -> Result<AdminClient, Failure> {
+    AdminClient::connect(socket).await.map_err(|error| {
+        let hint = "is the node running, and is this the right --socket (or SIGNET_SOCKET)?";
+        Failure::new(error.code, format!("cannot reach a node at {}: {}; {hint}", socket.display(), error.message))
+    })
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::new(error.code, error.message)
+    }
 }
 
 const DEFAULT_SOCKET: &str = "/run/signet/admin.sock";

@@ -1,6 +1,23 @@
 //! `signet dev`: a cluster of three real servers on loopback under one supervisor, to try things out.
 
-use std::path::PathBuf;
+mod access_token;
+mod backoff;
+mod demo;
+mod demo_key;
+mod establish;
+mod folder;
+mod issuer;
+mod node_config;
+mod plan;
+mod pointer;
+mod process;
+mod report;
+mod supervisor;
+mod up;
+mod wait;
+mod welcome;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -54,6 +71,16 @@ struct Token {
 }
 
 pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
-    let _ = args;
-    todo!()
+    match args.command {
+        Some(Command::Token(token)) => access_token::print(&token),
+        None => up::up(&args.up).await,
+    }
+}
+
+/// The demo cluster that runs in `folder`, or the caller's own one if no folder is named.
+///
+/// # Errors
+/// None is ready there.
+pub(crate) fn running(folder: Option<&Path>) -> Result<report::Report, Failure> {
+    report::Report::read(&pointer::find(folder)?)
 }

@@ -1,12 +1,19 @@
 //! `signet entry`
 
+mod change;
+mod show;
+
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use serde_json::json;
+use signet_api::client::{AdminClient, ClientError, EntryResult};
 use signet_model::entry::{EntryId, Selector};
+use signet_model::refusal::Reason;
 use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 
 use super::duration::parse_ttl;
 use super::failure::Failure;
-use super::node::NodeArgs;
+use super::node::{NodeArgs, connect};
+use super::output::{Output, print_json, print_text};
 use super::timestamp::parse_timestamp;
 
 /// Registration entries: who may get which identity.
@@ -161,8 +168,83 @@ fn parse_selector(text: &str) -> Result<Selector, String> {
 }
 
 pub(super) async fn run(args: Entry) -> Result<(), Failure> {
-    let _ = args;
-    todo!()
+    match args {
+        Entry::Create(args) => create(&args).await,
+        Entry::List(args) => list(&args).await,
+        Entry::Show { id, node } => {
+            let entry = node.call(|client| async move { client.entry(&id).await }).await?;
+            show::one(&entry, node.output)
+        }
+        Entry::Update(args) => update(&args).await,
+        Entry::Delete { ids, node } => delete(ids, &node).await,
+    }
+}
+
+async fn create(args: &Create) -> Result<(), Failure> {
+    let entries = vec![args.spec()];
+    let made = args.node.call(|client| async move { client.create_entries(entries).await }).await?;
+    changed(made, args.node.output)
+}
+
+async fn list(args: &List) -> Result<(), Failure> {
+    let filter = args.filter();
+    let entries = args.node.call(|client| async move { client.entries(&filter).await }).await?;
+    show::many(&entries, args.node.output)
+}
+
+async fn update(args: &Update) -> Result<(), Failure> {
+    let work = async {
+        let client = connect(&args.node.socket).await?;
+        let change = args.change(client.entry(&args.id).await?.spec)?;
+        Ok(client.update_entries(vec![change]).await?)
+    };
+    changed(args.node.within(work).await?, args.node.output)
+}
+
+/// Prints what came of one entry.
+fn changed(results: Vec<EntryResult>, output: Output) -> Result<(), Failure> {
+    match results.into_iter().next() {
+        Some(EntryResult::Done(entry)) => show::one(&entry, output),
+        Some(EntryResult::Similar(entry)) => Err(Failure::new(
+            Reason::AlreadyExists.code(),
+            format!(
+                "entry {} already grants this identity to the same parent and selectors; nothing changed",
+                entry.id
+            ),
+        )),
+        Some(EntryResult::Refused(error)) => Err(error.into()),
+        Some(EntryResult::Deleted(_)) | None => Err(no_answer()),
+    }
+}
+
+async fn delete(ids: Vec<EntryId>, node: &NodeArgs) -> Result<(), Failure> {
+    let asked = ids.clone();
+    let results = node.call(|client: AdminClient| async move { client.delete_entries(ids).await }).await?;
+    let mut deleted = Vec::new();
+    let mut refused: Vec<(&EntryId, ClientError)> = Vec::new();
+    for (id, result) in asked.iter().zip(results) {
+        match result {
+            EntryResult::Deleted(_) => deleted.push(id),
+            EntryResult::Refused(error) => refused.push((id, error)),
+            EntryResult::Done(_) | EntryResult::Similar(_) => return Err(no_answer()),
+        }
+    }
+    match node.output {
+        Output::Table if deleted.is_empty() => Ok(()),
+        Output::Table => print_text(&deleted.iter().map(|id| format!("deleted {id}")).collect::<Vec<_>>().join("\n")),
+        Output::Json => print_json(&deleted.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>()),
+    }?;
+    let mut failures =
+        refused.into_iter().map(|(id, error)| Failure::new(error.code, format!("entry {id}: {}", error.message)));
+    let Some(first) = failures.next() else { return Ok(()) };
+    for failure in failures {
+        failure.print();
+    }
+    Err(first)
+}
+
+fn no_answer() -> Failure {
+    Failure::new("protocol", "the node did not say what came of the entry; look with signet entry list")
 }
 
 #[cfg(test)]
