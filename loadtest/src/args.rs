@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// that the result is a ratio which holds on any machine.
 #[derive(Debug, Clone, Parser)]
 #[command(
-    after_help = "Example, with `signet dev --data /tmp/demo` running in another terminal:\n  signet loadtest all --dev /tmp/demo --rate 400 --duration 20s"
+    after_help = "Example, with `signet dev --data /tmp/demo` running in another terminal:\n  signet loadtest all --dev /tmp/demo --duration 20s"
 )]
 pub struct Args {
     /// What to ask for.
@@ -53,6 +53,12 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Writes without pause while you kill or drain nodes, and says how long no write got through.
+    Failover {
+        /// How to run it.
+        #[command(flatten)]
+        drill: Drill,
+    },
     /// The floor: run by the load test itself, ends when its standard input does.
     #[command(hide = true)]
     FloorServer {
@@ -69,8 +75,8 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub dev: PathBuf,
     /// Requests begun per second, over all nodes together. A call with a batch counts as one; in `all` batches run at a
-    /// twentieth of this. [default: 400, and 20 for
-    /// batches of 50]
+    /// twentieth of this. [default: 1000, and 20 for batches
+    /// of more than 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: Option<u32>,
     /// How long to measure, each time: `20s`, `2m`, `500ms`.
@@ -94,6 +100,23 @@ pub struct Options {
     /// Leave the floor out: no ratio, half the time.
     #[arg(long)]
     pub no_floor: bool,
+    /// How to print the report.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Run although this is a debug build. For tests of the load test itself: the figures mean nothing.
+    #[arg(long, hide = true)]
+    pub allow_debug: bool,
+}
+
+/// How a failover drill runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Drill {
+    /// The data folder of a running `signet dev --data DIR`: its dev.json says where the nodes are.
+    #[arg(long, value_name = "DIR")]
+    pub dev: PathBuf,
+    /// How long to write: `60s`, `2m`.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub duration: Duration,
     /// How to print the report.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

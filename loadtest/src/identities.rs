@@ -3,9 +3,9 @@
 use anyhow::{Context, bail};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use signet_api::client::{AdminClient, EntryResult};
+use signet_api::client::{AdminClient, Entry, EntryResult};
 use signet_api::proto::svid::NewX509svidParams;
-use signet_model::entry::{EntryId, EntrySpec, Selector};
+use signet_model::entry::{EntrySpec, Selector};
 use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 
 use crate::tls::Identity;
@@ -13,7 +13,7 @@ use crate::tls::Identity;
 /// The entries of a load, all with one parent, and the identity of that parent.
 pub(crate) struct Entries {
     pub(crate) agent: SpiffeId,
-    entries: Vec<(EntryId, SpiffeId)>,
+    entries: Vec<Entry>,
 }
 
 impl Entries {
@@ -27,9 +27,7 @@ impl Entries {
         let mut entries = Vec::with_capacity(results.len());
         for result in results {
             match result {
-                EntryResult::Done(entry) | EntryResult::Similar(entry) => {
-                    entries.push((entry.id, entry.spec.spiffe_id))
-                }
+                EntryResult::Done(entry) | EntryResult::Similar(entry) => entries.push(entry),
                 EntryResult::Refused(error) => return Err(error).context("creating one of the load's entries"),
                 EntryResult::Deleted(id) => bail!("the server deleted entry {id} instead of creating it"),
             }
@@ -40,14 +38,19 @@ impl Entries {
 
     /// Deletes them.
     pub(crate) async fn delete(self, admin: &AdminClient) -> anyhow::Result<()> {
-        let ids = self.entries.into_iter().map(|(id, _)| id).collect();
+        let ids = self.entries.into_iter().map(|entry| entry.id).collect();
         admin.delete_entries(ids).await.context("deleting the load's entries")?;
         Ok(())
     }
 
+    /// What they are.
+    pub(crate) fn all(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Their ids.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.entries.iter().map(|(id, _)| id.to_string()).collect()
+        self.entries.iter().map(|entry| entry.id.to_string()).collect()
     }
 
     /// Requests for X.509-SVIDs, entry after entry, so that as many in a row as there are entries name each once. Each
@@ -55,9 +58,9 @@ impl Entries {
     pub(crate) fn x509_params(&self) -> anyhow::Result<Vec<NewX509svidParams>> {
         let rounds = std::iter::repeat_n(&self.entries, CSRS / COUNT).flatten();
         rounds
-            .map(|(id, spiffe_id)| {
-                let (csr, _) = request(spiffe_id)?;
-                Ok(NewX509svidParams { entry_id: id.to_string(), csr })
+            .map(|entry| {
+                let (csr, _) = request(&entry.spec.spiffe_id)?;
+                Ok(NewX509svidParams { entry_id: entry.id.to_string(), csr })
             })
             .collect()
     }

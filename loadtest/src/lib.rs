@@ -9,6 +9,7 @@ mod cpu;
 mod dev;
 mod doors;
 mod drive;
+mod failover;
 mod floor;
 mod identities;
 mod load;
@@ -24,9 +25,10 @@ use std::io::Write;
 
 use anyhow::{Context, ensure};
 
-pub use args::{Args, Command, Options, Output};
+pub use args::{Args, Command, Drill, Options, Output};
 use drive::Planned;
 use report::Report;
+use serde::Serialize;
 use workload::Workload;
 
 /// Runs a load test and prints its report on standard output.
@@ -41,6 +43,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             (plan(&[Workload::Exchange { fresh_tokens }], &options), options)
         }
         Command::All { options } => (plan(&Workload::ALL, &options), options),
+        Command::Failover { drill } => {
+            release_only(drill.allow_debug)?;
+            let report = failover::run(&drill).await?;
+            return print(drill.output, &report, report.table());
+        }
         Command::FloorServer { allow_debug } => {
             release_only(allow_debug)?;
             return floor::be().await;
@@ -50,9 +57,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let seed = options.seed.map_or_else(draw, Ok)?;
     let measured = drive::run(&plan, &options, seed).await?;
     let report = Report::new(&measured, &options, seed);
-    let text = match options.output {
-        Output::Table => report.table(),
-        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+    print(options.output, &report, report.table())
+}
+
+fn print(output: Output, report: &impl Serialize, table: String) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Table => table,
+        Output::Json => serde_json::to_string_pretty(report)? + "\n",
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing the report")
 }

@@ -62,7 +62,7 @@ impl Workload {
     pub(crate) const fn default_rate(self) -> u32 {
         match self {
             Self::X509 { batch } if batch > 10 => 20,
-            Self::X509 { .. } | Self::Jwt | Self::Exchange { .. } => 400,
+            Self::X509 { .. } | Self::Jwt | Self::Exchange { .. } => 1000,
         }
     }
 }

@@ -39,21 +39,17 @@ pub(super) fn create() -> anyhow::Result<(ServerSide, ClientSide)> {
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 
     let uri = |text: &str| text.try_into().map(SanType::URI).context("a SPIFFE ID is no IA5String");
-    let leaf = |names, usage| -> anyhow::Result<_> {
+    let leaf = |names| -> anyhow::Result<_> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         Ok((params.signed_by(&key, &authority)?, key))
     };
     let loopback = SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
-    let (server, server_key) = leaf(
-        vec![loopback, uri(&format!("spiffe://{TRUST_DOMAIN}/spire/server"))?],
-        ExtendedKeyUsagePurpose::ServerAuth,
-    )?;
-    let (client, client_key) =
-        leaf(vec![uri(&format!("spiffe://{TRUST_DOMAIN}/load"))?], ExtendedKeyUsagePurpose::ClientAuth)?;
+    let (server, server_key) = leaf(vec![loopback, uri(&format!("spiffe://{TRUST_DOMAIN}/spire/server"))?])?;
+    let (client, client_key) = leaf(vec![uri(&format!("spiffe://{TRUST_DOMAIN}/load"))?])?;
 
     let key = PrivateKeyDer::try_from(client_key.serialize_der()).map_err(anyhow::Error::msg)?;
     let server = ServerSide { chain: server.pem(), key: server_key.serialize_pem(), roots: authority.pem() };

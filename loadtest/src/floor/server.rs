@@ -45,10 +45,18 @@ pub(crate) struct Addresses {
     pub(crate) https: SocketAddr,
 }
 
+/// A listener and what it serves.
+struct Door {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    http: auto::Builder<TokioExecutor>,
+    router: Router,
+}
+
 /// Two listeners, bound.
 pub(super) struct Server {
-    grpc: (TcpListener, TlsAcceptor, Router),
-    https: (TcpListener, TlsAcceptor, Router),
+    grpc: Door,
+    https: Door,
     addresses: Addresses,
 }
 
@@ -64,8 +72,18 @@ impl Server {
             .route("/token", post(exchange))
             .with_state(Exchange { bare, verify_tokens: setup.verify_tokens });
         Ok(Self {
-            grpc: (grpc, acceptor(&setup.tls, b"h2")?, svid),
-            https: (https, acceptor(&setup.tls, b"http/1.1")?, token),
+            grpc: Door {
+                listener: grpc,
+                tls: acceptor(&setup.tls, b"h2")?,
+                http: auto::Builder::new(TokioExecutor::new()).http2_only(),
+                router: svid,
+            },
+            https: Door {
+                listener: https,
+                tls: acceptor(&setup.tls, b"http/1.1")?,
+                http: auto::Builder::new(TokioExecutor::new()).http1_only(),
+                router: token,
+            },
             addresses,
         })
     }
@@ -77,27 +95,28 @@ impl Server {
 
     /// Serves until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        tokio::join!(serve(self.grpc, stop.clone()), serve(self.https, stop));
+        tokio::join!(self.grpc.serve(stop.clone()), self.https.serve(stop));
     }
 }
 
-/// Accepts connections and serves them, each in a task, until `stop`; then they are cut.
-async fn serve((listener, tls, router): (TcpListener, TlsAcceptor, Router), stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                let Ok((tcp, _)) = accepted else { continue };
-                let (tls, router) = (tls.clone(), router.clone());
-                connections.spawn(async move {
-                    let _ = tcp.set_nodelay(true);
-                    let Ok(stream) = tls.accept(tcp).await else { return };
-                    let service = TowerToHyperService::new(router);
-                    // A connection's end, whatever its cause, is the client's to report.
-                    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-                });
+impl Door {
+    /// Accepts connections and serves each in a task, until `stop`; then they are cut.
+    async fn serve(self, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => {
+                    let Ok((tcp, _)) = accepted else { continue };
+                    let (tls, http, router) = (self.tls.clone(), self.http.clone(), self.router.clone());
+                    connections.spawn(async move {
+                        let _ = tcp.set_nodelay(true);
+                        let Ok(stream) = tls.accept(tcp).await else { return };
+                        // A connection's end, whatever its cause, is the client's to report.
+                        let _ = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+                    });
+                }
             }
         }
     }

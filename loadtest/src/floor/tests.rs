@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use signet_api::proto::svid::NewX509svidParams;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -56,6 +57,21 @@ fn forms(drawn: Option<Seed>) -> Payload {
 async fn answers_exchanges_of_known_and_of_fresh_tokens() {
     Running::start(false).await.answers(&forms(Some(Seed::new(1)))).await;
     Running::start(true).await.answers(&forms(None)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_requests_for_x509_svids_alone_and_in_batches() {
+    let params = Arc::new(vec![NewX509svidParams { entry_id: "e".to_owned(), csr: vec![0x30; 280] }; 10]);
+    for batch in [1, 50] {
+        let payload = Payload::X509 { params: Arc::clone(&params), batch, seed: Seed::new(1) };
+        Running::start(false).await.answers(&payload).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_requests_for_jwt_svids() {
+    let payload = Payload::Jwt { entries: Arc::new(vec!["e".to_owned()]), seed: Seed::new(1) };
+    Running::start(false).await.answers(&payload).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
