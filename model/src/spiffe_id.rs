@@ -188,3 +188,6 @@ crate::stored::text_form!(TrustDomain, SpiffeId);
 const SCHEME: &str = "spiffe://";
 const MAX_ID_BYTES: usize = 2048;
 const MAX_TRUST_DOMAIN_BYTES: usize = 255;
+
+#[cfg(test)]
+mod tests;

@@ -191,11 +191,12 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KmsError> {
 /// Writes a new file that only we may read, and has it on disk before it returns.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KmsError> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = opened.map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::AlreadyExists => {
+    let mut file = opened.map_err(|cause| {
+        if cause.kind() == std::io::ErrorKind::AlreadyExists {
             refuse(path, "exists already and is not overwritten: whatever is wrapped under it would be lost")
+        } else {
+            refuse(path, format!("cannot be created: {cause}"))
         }
-        _ => refuse(path, format!("cannot be created: {cause}")),
     })?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_directory(path));
     written.map_err(|cause| {
