@@ -53,24 +53,45 @@ impl ExchangeDoor {
     /// Sends this form, opening the connection anew if the last request broke it.
     pub(crate) async fn exchange(&self, form: Bytes) -> Result<(), String> {
         let mut slot = self.open.lock().await;
-        // Taken out, so that a request that is given up half-way takes its connection with it.
-        let mut sender = match slot.take() {
-            Some(sender) if !sender.is_closed() => sender,
-            _ => connect(self.address, &self.tls).await.map_err(|_| "connection".to_owned())?,
-        };
-        let request = Request::builder()
+        let mut request = self.request(form)?;
+        loop {
+            // Taken out, so that a request that is given up half-way takes its connection with it.
+            let kept = slot.take().filter(|sender| !sender.is_closed());
+            let was_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => connect(self.address, &self.tls).await.map_err(|_| "connection".to_owned())?,
+            };
+            if sender.ready().await.is_err() {
+                if was_kept { continue } else { return Err("connection".to_owned()) }
+            }
+            let response = match sender.try_send_request(request).await {
+                Ok(response) => response,
+                // The server closed a kept connection before it saw anything of the request: as any pool does, we send it
+                // on a new one.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if was_kept => {
+                        request = unsent;
+                        continue;
+                    }
+                    _ => return Err("connection".to_owned()),
+                },
+            };
+            let status = response.status();
+            let body = collect(response.into_body()).await?;
+            *slot = Some(sender);
+            return check(status, &body);
+        }
+    }
+
+    fn request(&self, form: Bytes) -> Result<Request<Full>, String> {
+        Request::builder()
             .method(Method::POST)
             .uri("/token")
             .header(HOST, self.address.to_string())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::new(form))
-            .map_err(|_| "request".to_owned())?;
-        sender.ready().await.map_err(|_| "connection".to_owned())?;
-        let response = sender.send_request(request).await.map_err(|_| "connection".to_owned())?;
-        let status = response.status();
-        let body = collect(response.into_body()).await?;
-        *slot = Some(sender);
-        check(status, &body)
+            .map_err(|_| "request".to_owned())
     }
 }
 
