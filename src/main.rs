@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod dev;
+mod duration;
 mod server;
 
 use std::process::ExitCode;

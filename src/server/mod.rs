@@ -1,12 +1,244 @@
-//! One node.
+//! One node: reads its configuration, opens its stores, binds its doors, and drives requests through ledger and keys.
 
+mod cluster;
+mod config;
+mod dice;
+mod entries;
+mod establish;
+mod exchange;
+mod health;
+mod identity;
+mod issue;
+mod issuer_keys;
+mod journal;
+mod keyring;
+mod lease;
+mod ledger;
+mod live;
+mod logging;
+mod metrics;
+mod service;
+mod upkeep;
+
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Runs one node until it is told to stop.
+use anyhow::Context as _;
+use serde::Serialize;
+use signet_api::connections::Limits;
+use signet_api::grpc::AdminSocket;
+use signet_api::health::Health;
+use signet_api::service::Service;
+use signet_api::tls::Tls;
+use signet_api::{admin_http, grpc, https};
+use signet_raft::{Node, NodeConfig, Timings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::cluster::Cluster;
+pub(crate) use self::config::Config;
+use self::exchange::Exchange;
+use self::health::NodeHealth;
+use self::issue::Issuer;
+use self::issuer_keys::IssuerKeys;
+use self::keyring::Keys;
+use self::lease::Lease;
+use self::live::{LiveState, Machine};
+use self::metrics::Metrics;
+use self::service::NodeService;
+use crate::clock;
+
+/// Runs one node until SIGTERM or Ctrl-C, or until it fails.
 ///
 /// # Errors
 /// The configuration cannot be used, or the node failed. The text says what to do.
 pub(crate) async fn run(config: &Path, join_token_file: Option<&Path>) -> anyhow::Result<()> {
-    let _ = (config, join_token_file);
-    todo!()
+    let config = Config::load(config)?;
+    logging::start(&config.log);
+    let server = Server::start(config).await?;
+    server.serve(join_token_file).await
 }
+
+struct Server {
+    config: Config,
+    node: Node,
+    service: Arc<NodeService>,
+    health: Arc<NodeHealth>,
+    tls: Arc<Tls>,
+    doors: Doors,
+}
+
+/// What is bound.
+struct Doors {
+    grpc: TcpListener,
+    https: TcpListener,
+    admin: AdminSocket,
+    admin_http: TcpListener,
+}
+
+/// `DATA_DIR/addresses.json`: where this node is reached, for whoever started it with port 0.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    peer: String,
+    grpc: SocketAddr,
+    https: SocketAddr,
+    admin_http: SocketAddr,
+}
+
+impl Server {
+    /// Opens everything that can fail before anything is served.
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let backend = {
+            let uri = config.keys.backend.clone();
+            // A passphrase takes a second of a whole core to become a key.
+            tokio::task::spawn_blocking(move || signet_kms::uri::open(&uri)).await?.context("keys.backend")?
+        };
+        let doors = Doors::bind(&config).await?;
+        let live = LiveState::new();
+        let node = NodeConfig {
+            data_dir: config.data_dir.clone(),
+            peer_listen: config.peer.listen,
+            peer_advertise: config.peer.advertise.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            timings: Timings::lan(),
+            clock: Arc::new(clock::now),
+        };
+        let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
+        doors.write_addresses(&config.data_dir, node.peer_address()).context("cannot write addresses.json")?;
+        let (keys, lease) = (Keys::new(backend.clone()), Arc::new(Lease::default()));
+        let issuer = Arc::new(Issuer::new(live.clone(), keys, lease));
+        let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
+        let metrics = Arc::new(Metrics::new());
+        let service = Arc::new(NodeService {
+            node: node.clone(),
+            issuer: issuer.clone(),
+            exchange: Exchange::new(issuer.clone(), issuer_keys),
+            cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
+            metrics: metrics.clone(),
+        });
+        let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics));
+        Ok(Self { config, node, service, health, tls: Tls::new(Arc::new(clock::now)), doors })
+    }
+
+    /// Serves until told to stop, then stops in good order.
+    async fn serve(self, join_token_file: Option<&Path>) -> anyhow::Result<()> {
+        let Self { config, node, service, health, tls, doors } = self;
+        let (stop, stop_upkeep) = (CancellationToken::new(), CancellationToken::new());
+        let (requests, upkeep) = (TaskTracker::new(), TaskTracker::new());
+        doors.open(&requests, &node, &service, &health, &tls, &stop);
+        upkeep::start(&upkeep, &config, &node, &service.issuer, &tls, &stop_upkeep);
+        health.set_started();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), peer = %node.peer_address(), "started");
+
+        let mut failed = std::pin::pin!(node.failed());
+        let mut told = std::pin::pin!(told_to_stop()?);
+        let mut joining = std::pin::pin!(upkeep::join(&node, join_token_file));
+        let mut joined = false;
+        let result = loop {
+            tokio::select! {
+                () = &mut told => break Ok(()),
+                cause = &mut failed => break Err(anyhow::anyhow!("the replicated state failed: {cause}")),
+                result = &mut joining, if !joined => match result {
+                    Ok(()) => joined = true,
+                    Err(cause) => break Err(cause),
+                },
+            }
+        };
+        tracing::info!("stopping");
+        health.set_stopping();
+        stop.cancel();
+        requests.close();
+        if tokio::time::timeout(DRAIN, requests.wait()).await.is_err() {
+            tracing::warn!("cut off requests that did not end in time");
+        }
+        stop_upkeep.cancel();
+        upkeep.close();
+        if tokio::time::timeout(DRAIN, upkeep.wait()).await.is_err() {
+            tracing::warn!("cut off upkeep that did not end in time");
+        }
+        node.shutdown(DRAIN).await;
+        tracing::info!("stopped");
+        result
+    }
+}
+
+impl Doors {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |key: &str, address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+        };
+        let own_uid = rustix::process::geteuid().as_raw();
+        let allowed = config.admin.allowed_uids.clone().unwrap_or_else(|| vec![own_uid]);
+        Ok(Self {
+            grpc: bind("grpc.listen", config.grpc.listen).await?,
+            https: bind("https.listen", config.https.listen).await?,
+            admin_http: bind("admin.http", config.admin.http).await?,
+            admin: AdminSocket::bind(&config.admin.socket, allowed)?,
+        })
+    }
+
+    fn write_addresses(&self, data_dir: &Path, peer: String) -> anyhow::Result<()> {
+        let addresses = Addresses {
+            peer,
+            grpc: self.grpc.local_addr()?,
+            https: self.https.local_addr()?,
+            admin_http: self.admin_http.local_addr()?,
+        };
+        let (path, new) = (data_dir.join("addresses.json"), data_dir.join("addresses.json.new"));
+        std::fs::write(&new, serde_json::to_vec_pretty(&addresses)?)?;
+        std::fs::rename(new, path)?;
+        Ok(())
+    }
+
+    fn open(
+        self,
+        tasks: &TaskTracker,
+        node: &Node,
+        service: &Arc<NodeService>,
+        health: &Arc<NodeHealth>,
+        tls: &Arc<Tls>,
+        stop: &CancellationToken,
+    ) {
+        let service: Arc<dyn Service> = service.clone();
+        let health: Arc<dyn Health> = health.clone();
+        let limits = Limits { drain: DRAIN / 2, ..Limits::default() };
+        let id = {
+            let node = node.clone();
+            Arc::new(move || node.identity().map_or(0, |identity| identity.node_id))
+        };
+        tasks.spawn(grpc::serve_tls(
+            self.grpc,
+            tls.clone(),
+            service.clone(),
+            health.clone(),
+            limits.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(grpc::serve_admin(self.admin, id, service.clone(), health.clone(), limits.clone(), stop.clone()));
+        tasks.spawn(https::serve(self.https, tls.clone(), service, limits.clone(), stop.clone()));
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            if let Err(cause) = admin_http::serve(self.admin_http, health, limits, stop).await {
+                tracing::error!(%cause, "health and metrics are not served");
+            }
+        });
+    }
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+const DRAIN: Duration = Duration::from_secs(10);

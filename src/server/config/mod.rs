@@ -1,0 +1,217 @@
+//! The configuration of one node: a TOML file, read whole before anything is opened, every mistake reported at once.
+
+mod admin;
+mod grpc;
+mod https;
+mod keys;
+mod log;
+mod peer;
+mod trust_domain;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub(crate) use self::admin::AdminConfig;
+pub(crate) use self::grpc::GrpcConfig;
+pub(crate) use self::https::HttpsConfig;
+pub(crate) use self::keys::KeysConfig;
+pub(crate) use self::log::{LogConfig, LogFormat};
+pub(crate) use self::peer::PeerConfig;
+pub(crate) use self::trust_domain::TrustDomainConfig;
+
+/// What one node is told by its operator.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where everything this node keeps lies.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) peer: PeerConfig,
+    pub(crate) grpc: GrpcConfig,
+    pub(crate) https: HttpsConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) keys: KeysConfig,
+    /// Needed by `cluster init` only.
+    pub(crate) trust_domain: Option<TrustDomainConfig>,
+    pub(crate) log: LogConfig,
+}
+
+/// Everything that is wrong with a configuration, each with its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    path: PathBuf,
+    mistakes: Vec<String>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration {} cannot be used:", self.path.display())?;
+        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    data_dir: Option<PathBuf>,
+    peer: peer::Raw,
+    grpc: grpc::Raw,
+    https: https::Raw,
+    admin: admin::Raw,
+    keys: keys::Raw,
+    trust_domain: Option<trust_domain::Raw>,
+    log: log::Raw,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// All that is wrong with it; the operator corrects the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let fail = |mistake: String| ConfigError { path: path.to_owned(), mistakes: vec![mistake] };
+        let text = std::fs::read_to_string(path).map_err(|cause| fail(format!("cannot be read: {cause}")))?;
+        Self::parse(&text).map_err(|mistakes| ConfigError { path: path.to_owned(), mistakes })
+    }
+
+    fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let mut mistakes = Mistakes::default();
+        let document = toml::Deserializer::parse(text).map_err(|cause| vec![cause.to_string()])?;
+        let raw: Raw = serde_ignored::deserialize(document, |key| {
+            mistakes.add(&key.to_string(), "is not a known key; see docs/configuration.md for those there are");
+        })
+        .map_err(|cause| vec![cause.to_string()])?;
+        let data_dir = mistakes.required("data_dir", raw.data_dir);
+        let peer = raw.peer.check(&mut mistakes);
+        let grpc = raw.grpc.check(&mut mistakes);
+        let https = raw.https.check(&mut mistakes);
+        let admin = raw.admin.check(&mut mistakes);
+        let keys = raw.keys.check(&mut mistakes);
+        let trust_domain = raw.trust_domain.map(|raw| raw.check(&mut mistakes));
+        let log = raw.log.check(&mut mistakes);
+        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log) {
+            (
+                Some(data_dir),
+                Some(peer),
+                Some(grpc),
+                Some(https),
+                Some(admin),
+                Some(keys),
+                Some(trust_domain),
+                Some(log),
+            ) if mistakes.0.is_empty() => Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log }),
+            _ => Err(mistakes.0),
+        }
+    }
+}
+
+/// A section that may be absent is fine when it is absent, and must be whole when it is there.
+trait TransposeSome<T> {
+    fn transpose_some(self) -> Option<Option<T>>;
+}
+
+impl<T> TransposeSome<T> for Option<Option<T>> {
+    fn transpose_some(self) -> Option<Option<T>> {
+        match self {
+            None => Some(None),
+            Some(None) => None,
+            Some(Some(value)) => Some(Some(value)),
+        }
+    }
+}
+
+/// The mistakes found so far.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, key: &str, problem: impl fmt::Display) {
+        self.0.push(format!("{key}: {problem}"));
+    }
+
+    fn required<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.add(key, "is missing");
+        }
+        value
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, key: &str, text: &str) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        text.parse().map_err(|cause| self.add(key, format_args!("{text:?}: {cause}"))).ok()
+    }
+
+    fn listen(&mut self, key: &str, text: Option<String>, default: &str) -> Option<SocketAddr> {
+        let text = text.unwrap_or_else(|| default.to_owned());
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.add(key, format_args!("{text:?} is not an IP address with a port, such as \"0.0.0.0:8081\""));
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, key: &str, text: Option<String>, default: Duration) -> Option<Duration> {
+        match text {
+            None => Some(default),
+            Some(text) => {
+                crate::duration::parse(&text).map_err(|cause| self.add(key, format_args!("{text:?}: {cause}"))).ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+        data_dir = "/var/lib/signet"
+        [peer]
+        listen = "127.0.0.1:0"
+        [keys]
+        backend = "file:/etc/signet/kek"
+        [trust_domain]
+        name = "example.org"
+        token_issuer = "https://tts.example.org"
+    "#;
+
+    #[test]
+    fn a_whole_configuration_is_taken_with_its_defaults() {
+        let config = Config::parse(WHOLE).unwrap();
+        assert_eq!(config.grpc.listen.port(), 8081);
+        assert_eq!(config.trust_domain.unwrap().issuance_lease, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_key() {
+        let text = WHOLE
+            .replace("data_dir = \"/var/lib/signet\"", "datadir = \"x\"")
+            .replace("127.0.0.1:0", "localhost")
+            .replace("example.org\"\n        token", "Example.org\"\n        token")
+            .replace("https://tts", "ftp://tts");
+        let mistakes = Config::parse(&text).unwrap_err();
+        for key in ["datadir:", "data_dir:", "peer.listen:", "trust_domain.name:", "trust_domain.token_issuer:"] {
+            assert!(mistakes.iter().any(|m| m.starts_with(key)), "{key} not in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_in_sections_are_named_with_their_path() {
+        let mistakes = Config::parse(&format!("{WHOLE}\n[admin]\nallowed_uid = [0]")).unwrap_err();
+        assert!(mistakes[0].starts_with("admin.allowed_uid: is not a known key"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused_with_its_line() {
+        let mistakes = Config::parse("data_dir = 7").unwrap_err();
+        assert!(mistakes[0].contains("line 1"), "{mistakes:?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether this node lives, and whether it serves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signet_api::health::Health;
+use signet_model::refusal::{Reason, Refusal};
+use signet_raft::Node;
+
+use super::issue::{Issuer, not_initialized};
+use super::metrics::Metrics;
+
+/// The node's health, asked for by orchestrators.
+#[derive(Debug)]
+pub(crate) struct NodeHealth {
+    node: Node,
+    issuer: Arc<Issuer>,
+    metrics: Arc<Metrics>,
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl NodeHealth {
+    pub(crate) fn new(node: Node, issuer: Arc<Issuer>, metrics: Arc<Metrics>) -> Self {
+        Self { node, issuer, metrics, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+impl Health for NodeHealth {
+    fn live(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::new(Reason::ShuttingDown, "the node is stopping"));
+        }
+        self.started()?;
+        if self.node.identity().is_none() {
+            return Err(not_initialized());
+        }
+        self.issuer.licence()?;
+        self.issuer.keys.x509()?;
+        self.issuer.keys.jwt_svid()?;
+        self.issuer.keys.transaction_token()?;
+        Ok(())
+    }
+
+    fn started(&self) -> Result<(), Refusal> {
+        if self.started.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(Refusal::new(Reason::NotInitialized, "the node is starting"))
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let backlog = self.issuer.journal.get().map_or(0, super::journal::Journal::backlog);
+        self.metrics.render(&self.node.local_status(), self.ready().is_ok(), backlog)
+    }
+}

@@ -1,0 +1,96 @@
+//! The replicated ledger as use-cases need it: propose on somebody's behalf, read what is linearizable.
+
+use std::time::Duration;
+
+use signet_api::service::Call;
+use signet_model::caller::Caller;
+use signet_model::command::{Command, Outcome, Proposal};
+use signet_model::refusal::{Reason, Refusal};
+use signet_model::stored::{StoredFormError, from_bytes, to_bytes};
+use signet_raft::{BarrierError, Node, ProposeError, View};
+
+/// Proposes `command` on behalf of `call`'s caller.
+///
+/// # Errors
+/// Why it was not carried out; or [`Reason::DeadlineExceeded`] when nobody knows whether it was.
+pub(crate) async fn propose(node: &Node, call: &Call, command: Command) -> Result<Outcome, Refusal> {
+    propose_as(node, call.caller.clone(), command, timeout(call)).await
+}
+
+/// Proposes `command` on behalf of `caller`.
+///
+/// # Errors
+/// As [`propose`].
+pub(crate) async fn propose_as(
+    node: &Node,
+    caller: Caller,
+    command: Command,
+    timeout: Duration,
+) -> Result<Outcome, Refusal> {
+    let proposal = to_bytes(&Proposal { caller, command });
+    let applied = node.propose(proposal, timeout).await.map_err(not_proposed)?;
+    match from_bytes(&applied.outcome).map_err(damaged)? {
+        Outcome::Refused(refusal) => Err(refusal),
+        outcome @ (Outcome::Done | Outcome::Entries(_) | Outcome::Policy { .. } | Outcome::Recorded { .. }) => {
+            Ok(outcome)
+        }
+    }
+}
+
+/// A view that covers every write which anyone was told of before this call.
+///
+/// # Errors
+/// No quorum, or this node lags too far: retry, here or elsewhere.
+pub(crate) async fn read(node: &Node, call: &Call) -> Result<View, Refusal> {
+    barrier(node, timeout(call)).await?;
+    Ok(node.view())
+}
+
+/// Waits until local state covers every write which anyone was told of before this call.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn barrier(node: &Node, timeout: Duration) -> Result<(), Refusal> {
+    node.barrier(timeout).await.map(|_| ()).map_err(not_read)
+}
+
+/// How long to work on `call`: as long as its caller waits, within bounds.
+pub(crate) fn timeout(call: &Call) -> Duration {
+    call.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
+}
+
+/// The refusal for state that cannot be read.
+pub(crate) fn damaged(cause: StoredFormError) -> Refusal {
+    tracing::error!(%cause, "replicated state cannot be read");
+    Refusal::new(Reason::Internal, "this node cannot read its replicated state; ask another node")
+}
+
+/// The refusal for an outcome that belongs to another command.
+pub(crate) fn unexpected(outcome: &Outcome) -> Refusal {
+    tracing::error!(?outcome, "an outcome of another command");
+    Refusal::new(Reason::Internal, "the cluster gave an answer to another command; ask another node")
+}
+
+pub(crate) fn not_proposed(error: ProposeError) -> Refusal {
+    let reason = match error {
+        ProposeError::NoQuorum => Reason::NoQuorum,
+        ProposeError::Unknown => Reason::DeadlineExceeded,
+        ProposeError::Overloaded => Reason::ResourceExhausted,
+        ProposeError::TooLarge { .. } => Reason::InvalidArgument,
+        ProposeError::NotMember => return super::issue::not_initialized(),
+        ProposeError::ShuttingDown => Reason::ShuttingDown,
+    };
+    Refusal::new(reason, error.to_string())
+}
+
+fn not_read(error: BarrierError) -> Refusal {
+    let reason = match error {
+        BarrierError::NoQuorum | BarrierError::Behind => Reason::NoQuorum,
+        BarrierError::NotMember => return super::issue::not_initialized(),
+        BarrierError::ShuttingDown => Reason::ShuttingDown,
+    };
+    Refusal::new(reason, error.to_string())
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,187 @@
+//! What machines watch: OpenMetrics, base units, no identities as labels.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use signet_model::record::CredentialKind;
+use signet_model::refusal::Refusal;
+use signet_raft::{LocalStatus, Role};
+
+use crate::clock;
+
+/// All counters and histograms of this process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    issue_seconds: Family<IssueLabels, Histogram>,
+    exchange_seconds: Family<ResultLabels, Histogram>,
+    denied: Family<DeniedLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssueLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeniedLabels {
+    reason: &'static str,
+}
+
+/// One credential being issued.
+#[derive(Debug)]
+pub(crate) struct Issuing<'a> {
+    metrics: &'a Metrics,
+    kind: CredentialKind,
+    since: Duration,
+}
+
+/// One exchange being answered.
+#[derive(Debug)]
+pub(crate) struct Exchanging<'a> {
+    metrics: &'a Metrics,
+    since: Duration,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("signet");
+        let issue_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register(
+            "issue_duration_seconds",
+            "Time to issue a credential, its record included",
+            issue_seconds.clone(),
+        );
+        let exchange_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register("exchange_duration_seconds", "Time to answer a token exchange", exchange_seconds.clone());
+        let denied = Family::<DeniedLabels, Counter>::default();
+        registry.register("denied", "Requests for credentials that were refused, by reason", denied.clone());
+        Self { registry, issue_seconds, exchange_seconds, denied }
+    }
+
+    pub(crate) fn issue(&self, kind: CredentialKind) -> Issuing<'_> {
+        Issuing { metrics: self, kind, since: clock::boottime() }
+    }
+
+    pub(crate) fn exchange(&self) -> Exchanging<'_> {
+        Exchanging { metrics: self, since: clock::boottime() }
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn denied(&self, reason: &'static str) {
+        self.denied.get_or_create(&DeniedLabels { reason }).inc();
+    }
+
+    /// Everything as OpenMetrics text, with what the raft room and the journal say at this moment.
+    pub(crate) fn render(&self, raft: &LocalStatus, ready: bool, backlog: usize) -> String {
+        let mut out = String::new();
+        let gauges = [
+            ("signet_ready", "Whether this node serves callers", u64::from(ready)),
+            ("signet_raft_term", "The raft term", raft.term),
+            ("signet_raft_is_leader", "Whether this node leads", u64::from(raft.role == Role::Leader)),
+            ("signet_raft_applied_index", "The last log index that was applied", raft.applied),
+            ("signet_raft_last_log_index", "The last log index", raft.last_log),
+            ("signet_issuance_backlog_records", "Issuance records not yet replicated", backlog as u64),
+        ];
+        for (name, help, value) in gauges {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+        }
+        let _ = writeln!(
+            out,
+            "# HELP signet_build_info The program.\n# TYPE signet_build_info gauge\nsignet_build_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        );
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+impl Issuing<'_> {
+    /// Counts what came of it.
+    pub(crate) fn finish<T>(self, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        let kind = match self.kind {
+            CredentialKind::X509Svid => "x509_svid",
+            CredentialKind::JwtSvid => "jwt_svid",
+            CredentialKind::TransactionToken => "transaction_token",
+        };
+        let label = if result.is_ok() { "ok" } else { "refused" };
+        self.metrics.issue_seconds.get_or_create(&IssueLabels { kind, result: label }).observe(elapsed(self.since));
+        if let Err(refusal) = &result {
+            self.metrics.denied(refusal.reason.code());
+        }
+        result
+    }
+}
+
+impl Exchanging<'_> {
+    /// A token was issued.
+    pub(crate) fn done(self) {
+        self.observe("ok");
+    }
+
+    /// It was refused.
+    pub(crate) fn refused(self, reason: &'static str) {
+        self.metrics.denied(reason);
+        self.observe("refused");
+    }
+
+    fn observe(&self, result: &'static str) {
+        self.metrics.exchange_seconds.get_or_create(&ResultLabels { result }).observe(elapsed(self.since));
+    }
+}
+
+fn elapsed(since: Duration) -> f64 {
+    clock::boottime().saturating_sub(since).as_secs_f64()
+}
+
+/// From 50 µs, doubling, to 1.6 s.
+fn histogram() -> Histogram {
+    Histogram::new((0..16).map(|nth| 50e-6 * f64::from(1 << nth)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_open_metrics_text_with_one_end() {
+        let metrics = Metrics::new();
+        let refused: Result<(), _> = metrics.issue(CredentialKind::JwtSvid).finish(Err(Refusal::invalid("no")));
+        refused.unwrap_err();
+        metrics.exchange().done();
+        let status = LocalStatus {
+            id: None,
+            cluster_id: None,
+            role: Role::Unreachable,
+            term: 3,
+            leader: None,
+            applied: 7,
+            last_log: 9,
+            peers: vec![],
+        };
+        let text = metrics.render(&status, false, 2);
+        assert_eq!(text.matches("# EOF").count(), 1);
+        assert!(text.ends_with("# EOF\n"));
+        for line in [
+            "signet_raft_term 3",
+            "signet_issuance_backlog_records 2",
+            "signet_denied_total{reason=\"invalid_argument\"} 1",
+            "signet_issue_duration_seconds_count{kind=\"jwt_svid\",result=\"refused\"} 1",
+            "signet_exchange_duration_seconds_count{result=\"ok\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+    }
+}
