@@ -42,7 +42,7 @@ impl IssuingKey {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| IssuingKeyError::Generate)?;
         let pkcs8 = pair.to_pkcs8v1().map_err(|_| IssuingKeyError::Generate)?;
         let pkcs8 = Zeroizing::new(pkcs8.as_ref().to_vec());
-        Ok((Self::tested(pair)?, pkcs8))
+        Ok((Self::new(pair)?.tested()?, pkcs8))
     }
 
     /// Takes up an unwrapped key. `public_key` is the `SubjectPublicKeyInfo` it was stored with; another one is refused.
@@ -53,8 +53,8 @@ impl IssuingKey {
     pub fn from_pkcs8(pkcs8: &[u8], public_key: &[u8]) -> Result<Self, IssuingKeyError> {
         let pair =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| IssuingKeyError::NotP256)?;
-        let key = Self::tested(pair)?;
-        if key.public_key == public_key { Ok(key) } else { Err(IssuingKeyError::WrongPublicKey) }
+        let key = Self::new(pair)?;
+        if key.public_key == public_key { key.tested() } else { Err(IssuingKeyError::WrongPublicKey) }
     }
 
     /// `SubjectPublicKeyInfo`, DER, 91 bytes.
@@ -81,13 +81,16 @@ impl IssuingKey {
             .is_ok()
     }
 
-    fn tested(pair: EcdsaKeyPair) -> Result<Self, IssuingKeyError> {
+    fn new(pair: EcdsaKeyPair) -> Result<Self, IssuingKeyError> {
         let der: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| IssuingKeyError::NotP256)?;
         let public_key = der.as_ref().to_vec();
         p256_point(&public_key).map_err(|_| IssuingKeyError::NotP256)?;
-        let key = Self { pair, public_key };
-        let signature = key.sign(SELF_TEST)?;
-        if key.verify(SELF_TEST, &signature) { Ok(key) } else { Err(IssuingKeyError::Sign) }
+        Ok(Self { pair, public_key })
+    }
+
+    fn tested(self) -> Result<Self, IssuingKeyError> {
+        let signature = self.sign(SELF_TEST)?;
+        if self.verify(SELF_TEST, &signature) { Ok(self) } else { Err(IssuingKeyError::Sign) }
     }
 }
 

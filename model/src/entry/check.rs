@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{EntrySpec, Selector};
 use crate::refusal::Refusal;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
+use crate::x509::dns;
 
 impl EntrySpec {
     /// The same entry with its sets sorted and without duplicates, if it is one that `trust_domain` may hold.
@@ -109,39 +110,15 @@ pub fn is_reserved(path: &str) -> bool {
     path == "/spire" || path.starts_with("/spire/")
 }
 
-/// Whether a certificate may carry this DNS name: labels of letters, digits and inner `-`, of which the first may be a
-/// lone `*` (RFC 1123 §2.1, RFC 6125 §6.4.3).
+/// Whether a certificate may carry this DNS name: the same rules as for names in requests.
 ///
 /// # Errors
 /// What is wrong with the name, without the name.
 pub fn check_dns_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() {
-        return Err("it is empty");
-    }
-    if name.len() > MAX_DNS_NAME_BYTES {
-        return Err("it is longer than 253 bytes");
-    }
-    let labels = name.strip_prefix("*.").unwrap_or(name);
-    for label in labels.split('.') {
-        if label.is_empty() {
-            return Err("a label is empty");
-        }
-        if label.len() > MAX_DNS_LABEL_BYTES {
-            return Err("a label is longer than 63 bytes");
-        }
-        if label.starts_with('-') || label.ends_with('-') {
-            return Err("a label begins or ends with '-'");
-        }
-        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err("a label holds something else than letters, digits and '-'");
-        }
-    }
-    Ok(())
+    dns::check(name).map_err(|error| error.problem)
 }
 
 const MAX_HINT_BYTES: usize = 1024;
-const MAX_DNS_NAME_BYTES: usize = 253;
-const MAX_DNS_LABEL_BYTES: usize = 63;
 
 #[cfg(test)]
 mod tests {
