@@ -53,7 +53,7 @@ impl NodeArgs {
 pub(crate) async fn connect(socket: &Path) -> Result<AdminClient, Failure> {
     AdminClient::connect(socket).await.map_err(|error| {
         let hint = "is the node running, and is this the right --socket (or SIGNET_SOCKET)?";
-        Failure::new(error.code, format!("cannot reach a node at {}: {}; {hint}", socket.display(), error.message))
+        Failure::new(error.code, format!("{}; {hint}", error.message))
     })
 }
 

@@ -39,10 +39,12 @@ pub(super) async fn up(args: &Up) -> Result<(), Failure> {
     say("stopping (Ctrl-C again to stop at once)");
     let Cluster { folder, supervisor, events, .. } = cluster;
     supervisor.stop(events, signals.next()).await;
-    if kept {
-        say(&format!("stopped; the cluster goes on with signet dev --data {}", folder.path().display()));
-    } else {
-        say("stopped; the data is gone");
+    match (&outcome, kept) {
+        (Ok(()), true) => {
+            say(&format!("stopped; the cluster goes on with signet dev --data {}", folder.path().display()));
+        }
+        (Ok(()), false) => say("stopped; the data is removed"),
+        (Err(_), _) => {}
     }
     outcome
 }
