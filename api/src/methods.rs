@@ -91,6 +91,7 @@ pub const METHODS: &[Method] = &[
     offered(Target::Cluster, Administrator, "/signet.cluster.v1.Cluster/CreateJoinToken"),
     offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/Apply"),
     offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/Show"),
+    offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/TokenKeys"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Check"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Watch"),
     offered(Target::Reflection, Administrator, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),

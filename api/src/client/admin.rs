@@ -11,6 +11,7 @@ use signet_model::spiffe_id::SpiffeId;
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 use signet_model::time::UnixTime;
 use tokio::net::UnixStream;
+use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 use super::ClientError;
@@ -24,7 +25,7 @@ use crate::proto::entry::{
     ListEntriesRequest,
 };
 use crate::proto::policy::policy_client::PolicyClient;
-use crate::proto::policy::{ApplyRequest, ShowRequest};
+use crate::proto::policy::{ApplyRequest, ShowRequest, TokenKeysRequest};
 use crate::proto::svid::svid_client::SvidClient;
 use crate::proto::svid::{MintJwtsvidRequest, MintX509svidRequest};
 use crate::proto::types;
@@ -36,6 +37,7 @@ use crate::wire::filter::{from_filter, to_count};
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     channel: Channel,
+    timeout: Option<Duration>,
 }
 
 /// A registration entry as the wire shows it.
@@ -80,7 +82,13 @@ impl AdminClient {
             tuned(Endpoint::from_static("http://admin.invalid")).connect_with_connector(connector).await.map_err(
                 |e| ClientError::unreachable(&format!("cannot connect to the admin socket {}", path.display()), &e),
             )?;
-        Ok(Self { channel })
+        Ok(Self { channel, timeout: None })
+    }
+
+    /// Calls wait this long from now on, and the server knows it: it answers in time, and says what it waited for.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
     }
 
     /// The connection, for calls that are not here.
@@ -104,7 +112,7 @@ impl AdminClient {
                 page_size: PAGE_SIZE,
                 page_token: std::mem::take(&mut token),
             };
-            let page = client.list_entries(request).await?.into_inner();
+            let page = client.list_entries(self.ask(request)).await?.into_inner();
             for entry in page.entries {
                 found.push(Entry::read(entry)?);
             }
@@ -121,7 +129,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn count_entries(&self, filter: &EntryFilter) -> Result<u32, ClientError> {
         let request = CountEntriesRequest { filter: Some(to_count(from_filter(filter))) };
-        let count = self.entry_client().count_entries(request).await?.into_inner().count;
+        let count = self.entry_client().count_entries(self.ask(request)).await?.into_inner().count;
         u32::try_from(count).map_err(ClientError::protocol)
     }
 
@@ -131,7 +139,7 @@ impl AdminClient {
     /// What the server answered; `not_found` when there is none.
     pub async fn entry(&self, id: &EntryId) -> Result<Entry, ClientError> {
         let request = GetEntryRequest { id: id.to_string(), output_mask: None };
-        Entry::read(self.entry_client().get_entry(request).await?.into_inner())
+        Entry::read(self.entry_client().get_entry(self.ask(request)).await?.into_inner())
     }
 
     /// Creates entries; those without an id get one. One result per entry, in order.
@@ -144,7 +152,7 @@ impl AdminClient {
     ) -> Result<Vec<EntryResult>, ClientError> {
         let entries = entries.into_iter().map(|(id, spec)| wire::entry::from_spec(id.as_ref(), spec));
         let request = BatchCreateEntryRequest { entries: entries.collect(), output_mask: None };
-        let results = self.entry_client().batch_create_entry(request).await?.into_inner().results;
+        let results = self.entry_client().batch_create_entry(self.ask(request)).await?.into_inner().results;
         results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
@@ -164,7 +172,7 @@ impl AdminClient {
             input_mask: Some(wire::mask::from_fields(fields)),
             output_mask: None,
         };
-        let results = self.entry_client().batch_update_entry(request).await?.into_inner().results;
+        let results = self.entry_client().batch_update_entry(self.ask(request)).await?.into_inner().results;
         results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
@@ -174,7 +182,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn delete_entries(&self, ids: Vec<EntryId>) -> Result<Vec<EntryResult>, ClientError> {
         let request = BatchDeleteEntryRequest { ids: ids.iter().map(ToString::to_string).collect() };
-        let results = self.entry_client().batch_delete_entry(request).await?.into_inner().results;
+        let results = self.entry_client().batch_delete_entry(self.ask(request)).await?.into_inner().results;
         let read = |(result, id): (crate::proto::entry::batch_delete_entry_response::Result, EntryId)| {
             ClientError::of_item(result.status).map_or(EntryResult::Deleted(id), EntryResult::Refused)
         };
@@ -187,7 +195,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn mint_x509_svid(&self, csr: Vec<u8>, ttl_secs: u32) -> Result<X509Svid, ClientError> {
         let request = MintX509svidRequest { csr, ttl: ttl(ttl_secs)? };
-        let answer = SvidClient::new(self.channel()).mint_x509svid(request).await?.into_inner();
+        let answer = SvidClient::new(self.channel()).mint_x509svid(self.ask(request)).await?.into_inner();
         wire::svid::x509(answer.svid).map_err(ClientError::protocol)
     }
 
@@ -203,7 +211,7 @@ impl AdminClient {
     ) -> Result<JwtSvid, ClientError> {
         let request =
             MintJwtsvidRequest { id: Some(wire::from_spiffe_id(id)), audience: audience.to_vec(), ttl: ttl(ttl_secs)? };
-        let answer = SvidClient::new(self.channel()).mint_jwtsvid(request).await?.into_inner();
+        let answer = SvidClient::new(self.channel()).mint_jwtsvid(self.ask(request)).await?.into_inner();
         wire::svid::jwt(answer.svid).map_err(ClientError::protocol)
     }
 
@@ -212,7 +220,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn bundle(&self) -> Result<TrustBundle, ClientError> {
-        let answer = BundleClient::new(self.channel()).get_bundle(GetBundleRequest { output_mask: None }).await?;
+        let answer =
+            BundleClient::new(self.channel()).get_bundle(self.ask(GetBundleRequest { output_mask: None })).await?;
         wire::bundle::bundle(answer.into_inner()).map_err(ClientError::protocol)
     }
 
@@ -221,7 +230,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered; `failed_precondition` when it has a cluster.
     pub async fn init_cluster(&self) -> Result<ClusterStatus, ClientError> {
-        let answer = ClusterClient::new(self.channel()).init(InitRequest {}).await?.into_inner();
+        let answer = ClusterClient::new(self.channel()).init(self.ask(InitRequest {})).await?.into_inner();
         answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
@@ -230,7 +239,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn cluster_status(&self) -> Result<ClusterStatus, ClientError> {
-        let answer = ClusterClient::new(self.channel()).status(StatusRequest {}).await?.into_inner();
+        let answer = ClusterClient::new(self.channel()).status(self.ask(StatusRequest {})).await?.into_inner();
         answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
@@ -240,7 +249,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn create_join_token(&self, ttl_secs: u32) -> Result<JoinToken, ClientError> {
         let request = CreateJoinTokenRequest { ttl: ttl_secs };
-        let token = ClusterClient::new(self.channel()).create_join_token(request).await?.into_inner();
+        let token = ClusterClient::new(self.channel()).create_join_token(self.ask(request)).await?.into_inner();
         Ok(JoinToken { text: token.token, expires_at_secs: token.expires_at })
     }
 
@@ -250,7 +259,7 @@ impl AdminClient {
     /// What the server answered; `conflict` when another version than `expected_version` is in force.
     pub async fn apply_policy(&self, document: String, expected_version: Option<u64>) -> Result<u64, ClientError> {
         let request = ApplyRequest { document, expected_version };
-        Ok(PolicyClient::new(self.channel()).apply(request).await?.into_inner().version)
+        Ok(PolicyClient::new(self.channel()).apply(self.ask(request)).await?.into_inner().version)
     }
 
     /// The exchange policy and its version; version 0 and an empty text when there is none.
@@ -258,8 +267,26 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn policy(&self) -> Result<(u64, String), ClientError> {
-        let policy = PolicyClient::new(self.channel()).show(ShowRequest {}).await?.into_inner();
+        let policy = PolicyClient::new(self.channel()).show(self.ask(ShowRequest {})).await?.into_inner();
         Ok((policy.version, policy.document))
+    }
+
+    /// The public keys of transaction tokens, a JWK Set.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn token_keys(&self) -> Result<Vec<u8>, ClientError> {
+        let answer = PolicyClient::new(self.channel()).token_keys(self.ask(TokenKeysRequest {})).await?;
+        Ok(answer.into_inner().jwks)
+    }
+
+    /// A request that says how long its sender waits.
+    fn ask<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        request
     }
 
     fn entry_client(&self) -> EntryClient<Channel> {

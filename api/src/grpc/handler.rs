@@ -43,8 +43,14 @@ pub(super) fn short_answer() -> Refusal {
     Refusal::new(Reason::Internal, "the server lost an item of the batch")
 }
 
-/// What the caller says in `grpc-timeout`: up to eight digits and a unit.
+/// How long there is to work on it: what the caller says, less the way back. Otherwise the caller's clock and ours would
+/// run out together, and a caller who waited for nothing would not hear why.
 fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    said(metadata).map(|timeout| timeout.saturating_sub((timeout / 10).min(WAY_BACK)))
+}
+
+/// What the caller says in `grpc-timeout`: up to eight digits and a unit.
+fn said(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -62,6 +68,8 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
     }
 }
 
+const WAY_BACK: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +79,7 @@ mod tests {
         let read = |text: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", text.parse().unwrap());
-            timeout(&metadata)
+            said(&metadata)
         };
         assert_eq!(read("5S"), Some(Duration::from_secs(5)));
         assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
@@ -79,6 +87,18 @@ mod tests {
         for bad in ["", "S", "5", "5x", "-5S", "999999999S", "1.5S"] {
             assert_eq!(read(bad), None, "{bad}");
         }
+        assert_eq!(said(&MetadataMap::new()), None);
+    }
+
+    #[test]
+    fn leaves_time_for_the_way_back() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&metadata)
+        };
+        assert_eq!(read("2S"), Some(Duration::from_millis(1800)));
+        assert_eq!(read("30S"), Some(Duration::from_millis(29_500)));
         assert_eq!(timeout(&MetadataMap::new()), None);
     }
 }

@@ -4,7 +4,9 @@ use tonic::{Request, async_trait};
 
 use super::handler::{Answer, Handler, answer};
 use crate::proto::policy::policy_server::Policy;
-use crate::proto::policy::{ApplyRequest, ApplyResponse, ShowRequest, ShowResponse};
+use crate::proto::policy::{
+    ApplyRequest, ApplyResponse, ShowRequest, ShowResponse, TokenKeysRequest, TokenKeysResponse,
+};
 
 #[async_trait]
 impl Policy for Handler {
@@ -17,5 +19,9 @@ impl Policy for Handler {
     async fn show(&self, request: Request<ShowRequest>) -> Answer<ShowResponse> {
         let policy = self.service.policy(&self.call(request.metadata())).await;
         answer(policy.map(|(version, document)| ShowResponse { version, document }))
+    }
+
+    async fn token_keys(&self, _: Request<TokenKeysRequest>) -> Answer<TokenKeysResponse> {
+        answer(self.service.token_jwks().await.map(|jwks| TokenKeysResponse { jwks: jwks.body }))
     }
 }
