@@ -33,7 +33,12 @@ impl NodeArgs {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        self.within(async { Ok(call(connect(&self.socket).await?).await?) }).await
+        self.within(async { Ok(call(self.connect().await?).await?) }).await
+    }
+
+    /// Connects to the node, which then knows how long it may take to answer.
+    pub(super) async fn connect(&self) -> Result<AdminClient, Failure> {
+        Ok(connect(&self.socket).await?.with_timeout(self.timeout))
     }
 
     /// Does `work` within the timeout.

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use signet_api::client::{TokenClient, Trust};
+use signet_api::client::AdminClient;
 use signet_model::inspect::{Check, Known, Report, Verdict, inspect};
 use signet_model::jwks::{Algorithm, DemoRule, KeySet};
 use signet_model::refusal::Reason;
@@ -13,7 +12,6 @@ use signet_model::spiffe_id::TrustDomain;
 use signet_model::svid::{TrustBundle, X509Authority};
 use signet_model::x509::bundle_document;
 
-use super::bundle;
 use super::failure::Failure;
 use super::files::read_secret_bytes;
 use super::node::connect;
@@ -36,12 +34,9 @@ pub(crate) struct Inspect {
     /// Where the token is; standard input if there is none, or for `-`.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The admin socket of a node, to ask for the bundle.
+    /// The admin socket of a node, to ask for bundle and keys.
     #[arg(long, value_name = "PATH", env = "SIGNET_SOCKET")]
     socket: Option<PathBuf>,
-    /// A node's HTTPS address, to ask for the keys of transaction tokens.
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
     /// The trust anchors (PEM) or the SPIFFE bundle document, instead of asking a node.
     #[arg(long, value_name = "FILE", requires = "trust_domain")]
     bundle: Option<PathBuf>,
@@ -49,7 +44,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<TrustDomain>,
     /// The keys of transaction tokens (JWK Set), such as a node's /keys, instead of asking a node.
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
     /// The folder of a running `signet dev`, which is asked for what is not given.
     #[arg(long, value_name = "DIR", env = "SIGNET_DEV_DIR")]
@@ -66,7 +61,7 @@ pub(super) async fn run(args: Token) -> Result<ExitCode, Failure> {
     let Token::Inspect(args) = args;
     let token = read_secret_bytes(args.file.as_deref(), "the token")?;
     let bundle = find_bundle(&args).await?;
-    let keys = find_keys(&args, bundle.as_ref()).await?;
+    let keys = find_keys(&args).await?;
     let known = Known { bundle: bundle.as_ref(), transaction_token_keys: keys.as_ref() };
     let mut report = inspect(token.trim_ascii(), &known, clock::now());
     if let Some(audience) = &args.audience {
@@ -81,18 +76,10 @@ async fn find_bundle(args: &Inspect) -> Result<Option<TrustBundle>, Failure> {
     if let (Some(file), Some(trust_domain)) = (&args.bundle, &args.trust_domain) {
         return read_bundle(file, trust_domain).map(Some);
     }
-    if let Some(socket) = &args.socket {
-        return Ok(Some(connect(socket).await?.bundle().await?));
+    match find_node(args).await? {
+        Some(client) => Ok(Some(client.bundle().await?)),
+        None => Ok(None),
     }
-    let Ok(report) = dev::running(args.dev.as_deref()) else { return Ok(None) };
-    for node in &report.nodes {
-        if let Ok(client) = connect(&node.admin_socket).await
-            && let Ok(bundle) = client.bundle().await
-        {
-            return Ok(Some(bundle));
-        }
-    }
-    Ok(None)
 }
 
 fn read_bundle(file: &Path, trust_domain: &TrustDomain) -> Result<TrustBundle, Failure> {
@@ -119,38 +106,29 @@ fn read_bundle(file: &Path, trust_domain: &TrustDomain) -> Result<TrustBundle, F
 }
 
 /// What verifies transaction tokens: from a file, else from a node. `None` when nobody was named who could say.
-async fn find_keys(args: &Inspect, bundle: Option<&TrustBundle>) -> Result<Option<KeySet>, Failure> {
+async fn find_keys(args: &Inspect) -> Result<Option<KeySet>, Failure> {
     if let Some(file) = &args.jwks {
         let document = std::fs::read(file).map_err(|cause| Failure::file("read", file, cause))?;
         return parse_keys(&document).map(Some).map_err(|cause| Failure::file("use", file, cause));
     }
-    let Some(bundle) = bundle else {
-        return match &args.url {
-            Some(_) => Err(Failure::usage("--url needs --socket or --bundle, to recognise the server by")),
-            None => Ok(None),
-        };
-    };
-    if let Some(url) = &args.url {
-        return fetch_keys(url, bundle).await.map(Some);
+    let Some(client) = find_node(args).await? else { return Ok(None) };
+    let unusable =
+        |cause: &dyn std::fmt::Display| Failure::new("protocol", format!("the node's keys cannot be used: {cause}"));
+    parse_keys(&client.token_keys().await?).map(Some).map_err(|cause| unusable(&cause))
+}
+
+/// The node that was named, else one of the running `signet dev`.
+async fn find_node(args: &Inspect) -> Result<Option<AdminClient>, Failure> {
+    if let Some(socket) = &args.socket {
+        return connect(socket).await.map(Some);
     }
     let Ok(report) = dev::running(args.dev.as_deref()) else { return Ok(None) };
-    for node in report.nodes.iter().filter(|_| report.trust_domain == bundle.trust_domain.as_str()) {
-        if let Ok(keys) = fetch_keys(&node.https, bundle).await {
-            return Ok(Some(keys));
+    for node in &report.nodes {
+        if let Ok(client) = connect(&node.admin_socket).await {
+            return Ok(Some(client));
         }
     }
     Ok(None)
-}
-
-async fn fetch_keys(url: &str, bundle: &TrustBundle) -> Result<KeySet, Failure> {
-    let pem = bundle::pem(bundle);
-    let trust = Trust::from_pem(bundle.trust_domain.clone(), pem.as_bytes(), Arc::new(clock::now))?;
-    let answer = TokenClient::new(url, None, &trust)?.get("/keys").await?;
-    let unusable = |why: &dyn std::fmt::Display| Failure::new("protocol", format!("{url}/keys cannot be used: {why}"));
-    if answer.status != 200 {
-        return Err(unusable(&format!("status {}", answer.status)));
-    }
-    parse_keys(&answer.body).map_err(|cause| unusable(&cause))
 }
 
 fn parse_keys(document: &[u8]) -> Result<KeySet, signet_model::jwks::JwksError> {

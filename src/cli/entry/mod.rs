@@ -12,7 +12,7 @@ use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 
 use super::duration::parse_ttl;
 use super::failure::Failure;
-use super::node::{NodeArgs, connect};
+use super::node::NodeArgs;
 use super::output::{Output, print_json, print_text};
 use super::timestamp::parse_timestamp;
 
@@ -194,7 +194,7 @@ async fn list(args: &List) -> Result<(), Failure> {
 
 async fn update(args: &Update) -> Result<(), Failure> {
     let work = async {
-        let client = connect(&args.node.socket).await?;
+        let client = args.node.connect().await?;
         let change = args.change(client.entry(&args.id).await?.spec)?;
         Ok(client.update_entries(vec![change]).await?)
     };
