@@ -25,7 +25,6 @@ use clap::{Parser, Subcommand};
 use crate::dev;
 
 pub(crate) use bundle::pem as bundle_pem;
-pub(crate) use duration::parse_duration;
 pub(crate) use failure::Failure;
 pub(crate) use files::{write_public, write_secret};
 pub(crate) use node::connect;

@@ -10,7 +10,7 @@ use signet_model::refusal::Reason;
 
 use super::failure::Failure;
 use super::output::Output;
-use super::parse_duration;
+use crate::duration;
 
 /// Which node to talk to, and how to answer.
 #[derive(Debug, Clone, Args)]
@@ -23,7 +23,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
     /// How long to wait for an answer.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
 }
 

@@ -23,7 +23,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use signet_model::spiffe_id::TrustDomain;
 
-use crate::cli::{Failure, parse_duration};
+use crate::cli::Failure;
+use crate::duration;
 
 /// A cluster of three on this machine, to try things out.
 ///
@@ -63,7 +64,7 @@ struct Token {
     #[arg(long, value_name = "SCOPES")]
     scope: Option<String>,
     /// Lifetime.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     ttl: Duration,
     /// The folder of the running `signet dev`. [default: the one that runs]
     #[arg(long, value_name = "DIR", env = "SIGNET_DEV_DIR")]

@@ -18,7 +18,7 @@ pub(super) async fn create(
 ) -> Result<Vec<EntryOutcome>, Refusal> {
     let mut batch = Batch::default();
     for (id, spec) in entries {
-        match spec.checked(trust_domain) {
+        match spec.checked(trust_domain).and_then(federated) {
             Ok(spec) => {
                 let id = id.map_or_else(new_id, Ok)?;
                 batch.send((id, spec));
@@ -42,7 +42,7 @@ pub(super) async fn update(
             batch.refuse(Refusal::new(Reason::NotFound, "entry not found"));
             continue;
         };
-        match state::merged(&present.spec, &change).checked(trust_domain) {
+        match state::merged(&present.spec, &change).checked(trust_domain).and_then(federated) {
             Ok(spec) => {
                 // As checked: sorted and without duplicates. The fields that count stay the caller's.
                 change.spec = spec;
@@ -101,6 +101,17 @@ fn matching(
     }
     found.truncate(limit);
     Ok(found)
+}
+
+/// Bundles of other trust domains cannot be stored yet, so no entry can be given any.
+fn federated(spec: EntrySpec) -> Result<EntrySpec, Refusal> {
+    match spec.federates_with.first() {
+        None => Ok(spec),
+        Some(other) => Err(Refusal::new(
+            Reason::FailedPrecondition,
+            format!("federates_with: unable to find federated bundle: this cluster has no bundle of {other}"),
+        )),
+    }
 }
 
 fn matches(filter: &EntryFilter, entry: &RegistrationEntry) -> bool {
