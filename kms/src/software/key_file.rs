@@ -221,7 +221,7 @@ fn no_randomness(path: &Path) -> KmsError {
 }
 
 fn refuse(path: &Path, problem: impl std::fmt::Display) -> KmsError {
-    KmsError::Configuration { uri: "file:".to_owned(), problem: format!("{} {problem}", path.display()) }
+    KmsError::Configuration { uri: format!("file:{}", path.display()), problem: problem.to_string() }
 }
 
 const FIRST_LINE: &str = "signet key file 1, under a passphrase";
