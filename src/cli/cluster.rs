@@ -115,12 +115,12 @@ async fn join_token(file: &Path, ttl: u32, node: &NodeArgs) -> Result<ExitCode, 
 /// What `cluster status -o json` prints. Scripts rely on these fields: none is renamed or removed.
 #[derive(Debug, Serialize)]
 struct StatusDocument<'a> {
+    cluster_id: &'a str,
     leader: Option<u64>,
     term: u64,
-    nodes: Vec<NodeDocument<'a>>,
-    /// Only there when no quorum confirmed the rest.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// No quorum confirmed the rest.
     stale: bool,
+    nodes: Vec<NodeDocument<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +128,7 @@ struct NodeDocument<'a> {
     id: u64,
     role: &'a str,
     applied: Option<u64>,
+    lag: Option<u64>,
     version: Option<&'a str>,
 }
 
@@ -137,9 +138,16 @@ impl<'a> From<&'a ClusterStatus> for StatusDocument<'a> {
             id: node.id,
             role: node.role,
             applied: node.applied,
+            lag: node.lag,
             version: node.version.as_deref(),
         });
-        Self { leader: status.leader, term: status.term, nodes: nodes.collect(), stale: status.stale }
+        Self {
+            cluster_id: &status.cluster_id,
+            leader: status.leader,
+            term: status.term,
+            stale: status.stale,
+            nodes: nodes.collect(),
+        }
     }
 }
 
@@ -179,12 +187,13 @@ mod tests {
     #[test]
     fn scripts_find_exactly_these_fields_in_the_status() {
         let nodes = json!([
-            {"id": 1, "role": "leader", "applied": 12, "version": "0.1.0"},
-            {"id": 2, "role": "unreachable", "applied": null, "version": null},
+            {"id": 1, "role": "leader", "applied": 12, "lag": 0, "version": "0.1.0"},
+            {"id": 2, "role": "unreachable", "applied": null, "lag": null, "version": null},
         ]);
+        let id = "00112233445566778899aabbccddeeff";
         let confirmed = serde_json::to_value(StatusDocument::from(&cluster(false))).unwrap();
-        assert_eq!(confirmed, json!({"leader": 1, "term": 3, "nodes": nodes}));
+        assert_eq!(confirmed, json!({"cluster_id": id, "leader": 1, "term": 3, "stale": false, "nodes": nodes}));
         let stale = serde_json::to_value(StatusDocument::from(&cluster(true))).unwrap();
-        assert_eq!(stale, json!({"leader": null, "term": 3, "nodes": nodes, "stale": true}));
+        assert_eq!(stale, json!({"cluster_id": id, "leader": null, "term": 3, "stale": true, "nodes": nodes}));
     }
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use signet_model::refusal::Reason;
 
 use super::failure::Failure;
+use super::output::print_text;
 
 /// A server's configuration.
 #[derive(Debug, Subcommand)]
@@ -18,6 +20,9 @@ pub(crate) enum Config {
 }
 
 pub(super) fn run(args: &Config) -> Result<(), Failure> {
-    let _ = args;
-    todo!()
+    let Config::Check { file } = args;
+    match crate::server::Config::load(file) {
+        Ok(_) => print_text("in order"),
+        Err(mistakes) => Err(Failure::new(Reason::InvalidArgument.code(), mistakes.to_string())),
+    }
 }

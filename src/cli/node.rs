@@ -10,15 +10,20 @@ use signet_model::refusal::Reason;
 
 use super::failure::Failure;
 use super::output::Output;
+use crate::dev::{self, Report};
 use crate::duration;
 
 /// Which node to talk to, and how to answer.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct NodeArgs {
-    /// The admin socket of a node.
-    #[arg(long, value_name = "PATH", env = "SIGNET_SOCKET", default_value = DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// The admin socket of a node. [default: a node of the `signet dev` in SIGNET_DEV_DIR if that is set, else
+    /// /run/signet/admin.sock]
+    #[arg(long, value_name = "PATH", env = "SIGNET_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The folder of a running `signet dev`, of which any node that answers is taken if no socket is named.
+    #[arg(long, value_name = "DIR", env = "SIGNET_DEV_DIR", hide = true)]
+    pub(crate) dev: Option<PathBuf>,
     /// What to print.
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -38,7 +43,12 @@ impl NodeArgs {
 
     /// Connects to the node, which then knows how long it may take to answer.
     pub(super) async fn connect(&self) -> Result<AdminClient, Failure> {
-        Ok(connect(&self.socket).await?.with_timeout(self.timeout))
+        let client = match (&self.socket, &self.dev) {
+            (Some(socket), _) => connect(socket).await,
+            (None, Some(folder)) => connect_any(&dev::running(Some(folder))?).await,
+            (None, None) => connect(Path::new(DEFAULT_SOCKET)).await,
+        };
+        Ok(client?.with_timeout(self.timeout))
     }
 
     /// Does `work` within the timeout.
@@ -60,6 +70,21 @@ pub(crate) async fn connect(socket: &Path) -> Result<AdminClient, Failure> {
         let hint = "is the node running, and is this the right --socket (or SIGNET_SOCKET)?";
         Failure::new(error.code, format!("{}; {hint}", error.message))
     })
+}
+
+/// Connects to the first node of a demo cluster that answers.
+///
+/// # Errors
+/// None does; the failure is that of the last.
+pub(super) async fn connect_any(report: &Report) -> Result<AdminClient, Failure> {
+    let mut last = Failure::new("unreachable", "the demo cluster has no nodes");
+    for node in &report.nodes {
+        match connect(&node.admin_socket).await {
+            Ok(client) => return Ok(client),
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
 }
 
 impl From<ClientError> for Failure {

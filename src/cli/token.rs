@@ -14,7 +14,7 @@ use signet_model::x509::bundle_document;
 
 use super::failure::Failure;
 use super::files::read_secret_bytes;
-use super::node::connect;
+use super::node::{connect, connect_any};
 use super::output::{Output, print_json, print_text};
 use crate::{clock, dev};
 
@@ -122,13 +122,10 @@ async fn find_node(args: &Inspect) -> Result<Option<AdminClient>, Failure> {
     if let Some(socket) = &args.socket {
         return connect(socket).await.map(Some);
     }
-    let Ok(report) = dev::running(args.dev.as_deref()) else { return Ok(None) };
-    for node in &report.nodes {
-        if let Ok(client) = connect(&node.admin_socket).await {
-            return Ok(Some(client));
-        }
+    match dev::running(args.dev.as_deref()) {
+        Ok(report) => connect_any(&report).await.map(Some),
+        Err(_) => Ok(None),
     }
-    Ok(None)
 }
 
 fn parse_keys(document: &[u8]) -> Result<KeySet, signet_model::jwks::JwksError> {

@@ -26,6 +26,8 @@ use signet_model::spiffe_id::TrustDomain;
 use crate::cli::Failure;
 use crate::duration;
 
+pub(crate) use report::Report;
+
 /// A cluster of three on this machine, to try things out.
 ///
 /// Starts three real servers on loopback, joins them, creates demo entries and a demo exchange rule with an issuer of its
@@ -82,6 +84,6 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failure> {
 ///
 /// # Errors
 /// None is ready there.
-pub(crate) fn running(folder: Option<&Path>) -> Result<report::Report, Failure> {
-    report::Report::read(&pointer::find(folder)?)
+pub(crate) fn running(folder: Option<&Path>) -> Result<Report, Failure> {
+    Report::read(&pointer::find(folder)?)
 }

@@ -20,8 +20,7 @@ pub(super) fn text(folder: &Folder, plan: &Plan, report: &Report, kept: bool) ->
     let end = if kept { "kept" } else { "removed at the end" };
     lines.push(format!("  data     {}   ({end})", folder.path().display()));
     lines.extend(["", "In another terminal:"].map(str::to_owned));
-    let socket = quoted(&folder.socket(1));
-    lines.push(format!("  export SIGNET_SOCKET={socket} SIGNET_DEV_DIR={}", quoted(folder.path())));
+    lines.push(format!("  export SIGNET_DEV_DIR={}", quoted(folder.path())));
     for (title, command) in examples(folder, plan, &program()) {
         lines.extend([String::new(), title.to_owned(), format!("  {command}")]);
     }
