@@ -22,6 +22,8 @@ pub mod spiffe_id;
 pub mod state;
 pub mod stored;
 pub mod svid;
+#[cfg(test)]
+mod test_keys;
 pub mod time;
 pub mod verify;
 pub mod x509;
