@@ -15,7 +15,7 @@ use signet_model::x509::peer::{PeerError, TrustAnchors};
 
 use crate::Clock;
 
-pub(crate) use peer::{Peer, PeerVerifier, Time, handshake};
+pub(crate) use peer::{Peer, PeerVerifier, Time, explain, handshake};
 
 /// What a server shows and what it trusts.
 pub struct TlsMaterial {

@@ -6,7 +6,7 @@ use signet_model::refusal::{Reason, Refusal};
 use tonic::{Code, Status};
 
 use crate::proto::types;
-use crate::status;
+use crate::{status, tls};
 
 /// A call that failed: a stable code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ impl ClientError {
     }
 
     /// No connection, or it broke before there was an answer.
-    pub(super) fn unreachable(what: &str, cause: &dyn Error) -> Self {
+    pub(super) fn unreachable(what: &str, cause: &(dyn Error + 'static)) -> Self {
         Self::new("unreachable", format!("{what}: {}", chain(cause)))
     }
 
@@ -93,14 +93,14 @@ fn of_grpc(code: Code) -> &'static str {
 }
 
 /// The error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+        let words = tls::explain(cause).unwrap_or_else(|| cause.to_string());
+        if !text.ends_with(&words) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{separator}{words}");
         }
         next = cause.source();
     }

@@ -89,8 +89,9 @@ impl TokenClient {
     /// # Errors
     /// `unreachable`: there was no answer.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<HttpAnswer, ClientError> {
-        let unreachable =
-            |cause: &dyn std::error::Error| ClientError::unreachable(&format!("no answer from {}", self.base), cause);
+        let unreachable = |cause: &(dyn std::error::Error + 'static)| {
+            ClientError::unreachable(&format!("no answer from {}", self.base), cause)
+        };
         let answer = self.client.request(request).await.map_err(|e| unreachable(&e))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|e| unreachable(&*e))?.to_bytes();

@@ -12,7 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName};
 use signet_model::spiffe_id::SpiffeId;
 use signet_model::time::UnixTime;
-use signet_model::x509::peer::TrustAnchors;
+use signet_model::x509::peer::{PeerError, TrustAnchors};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -48,20 +48,37 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: rustls_pki_types::UnixTime,
-    ) -> Result<(), Error> {
+    ) -> Result<SpiffeId, PeerError> {
         let mut chain: Vec<&[u8]> = Vec::with_capacity(1 + intermediates.len());
         chain.push(leaf.as_ref());
         chain.extend(intermediates.iter().map(|der| der.as_ref()));
-        let id = self.anchors.authenticate(&chain, UnixTime::from_secs(now.as_secs())).map_err(refused)?;
-        match &self.expected {
-            Some(expected) if *expected != id => Err(refused(WrongPeer { expected: expected.clone(), found: id })),
-            _ => Ok(()),
-        }
+        self.anchors.authenticate(&chain, UnixTime::from_secs(now.as_secs()))
     }
 }
 
-fn refused(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(cause))))
+/// What the peer is told in the alert. The words stay with us.
+fn alert(cause: PeerError) -> CertificateError {
+    if matches!(cause, PeerError::Expired { .. }) {
+        CertificateError::Expired
+    } else if matches!(cause, PeerError::NotYetValid { .. }) {
+        CertificateError::NotValidYet
+    } else if matches!(cause, PeerError::Path { .. }) {
+        CertificateError::UnknownIssuer
+    } else {
+        refused(cause)
+    }
+}
+
+fn refused(cause: impl std::error::Error + Send + Sync + 'static) -> CertificateError {
+    CertificateError::Other(OtherError(Arc::new(cause)))
+}
+
+/// Why a handshake failed, in words: rustls prints a certificate's problem as a structure.
+pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
+    let Some(Error::InvalidCertificate(CertificateError::Other(OtherError(cause)))) = tls else { return None };
+    Some(format!("the peer's certificate is refused: {cause}"))
 }
 
 /// The peer has an SVID of another identity than the one that was to be reached.
@@ -88,7 +105,13 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: rustls_pki_types::UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
+        match self.verify(leaf, intermediates, now) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(cause) => {
+                tracing::info!(%cause, "refused a client's certificate");
+                Err(alert(cause).into())
+            }
+        }
     }
 
     fn verify_tls12_signature(
@@ -123,7 +146,13 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         now: rustls_pki_types::UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(leaf, intermediates, now).map(|()| ServerCertVerified::assertion())
+        let found = self.verify(leaf, intermediates, now).map_err(refused)?;
+        match &self.expected {
+            Some(expected) if *expected != found => {
+                Err(refused(WrongPeer { expected: expected.clone(), found }).into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -208,7 +237,7 @@ pub(crate) async fn handshake(
     let stream = match ending.bounded(limit, TlsAcceptor::from(config).accept(stream)).await? {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a TLS handshake failed");
+            tracing::debug!(%error, "a TLS handshake failed");
             return None;
         }
     };
