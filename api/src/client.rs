@@ -4,10 +4,12 @@ mod admin;
 mod agent;
 mod connector;
 mod error;
+mod patient;
 mod token;
 
 pub use admin::{AdminClient, Entry, EntryResult};
 pub use agent::AgentClient;
 pub use connector::{AgentIdentity, Trust};
 pub use error::ClientError;
+pub use patient::PatientChannel;
 pub use token::{HttpAnswer, TokenClient};

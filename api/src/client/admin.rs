@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
-use super::ClientError;
+use super::{ClientError, PatientChannel};
 use crate::proto::bundle::GetBundleRequest;
 use crate::proto::bundle::bundle_client::BundleClient;
 use crate::proto::cluster::cluster_client::ClusterClient;
@@ -91,10 +91,14 @@ impl AdminClient {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// The connection, for calls that are not here.
+    /// The bare connection, for calls that are not here.
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    fn connection(&self) -> PatientChannel {
+        PatientChannel(self.channel())
     }
 
     /// All entries that match, in order of their ids.
@@ -195,7 +199,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn mint_x509_svid(&self, csr: Vec<u8>, ttl_secs: u32) -> Result<X509Svid, ClientError> {
         let request = MintX509svidRequest { csr, ttl: ttl(ttl_secs)? };
-        let answer = SvidClient::new(self.channel()).mint_x509svid(self.ask(request)).await?.into_inner();
+        let answer = SvidClient::new(self.connection()).mint_x509svid(self.ask(request)).await?.into_inner();
         wire::svid::x509(answer.svid).map_err(ClientError::protocol)
     }
 
@@ -211,7 +215,7 @@ impl AdminClient {
     ) -> Result<JwtSvid, ClientError> {
         let request =
             MintJwtsvidRequest { id: Some(wire::from_spiffe_id(id)), audience: audience.to_vec(), ttl: ttl(ttl_secs)? };
-        let answer = SvidClient::new(self.channel()).mint_jwtsvid(self.ask(request)).await?.into_inner();
+        let answer = SvidClient::new(self.connection()).mint_jwtsvid(self.ask(request)).await?.into_inner();
         wire::svid::jwt(answer.svid).map_err(ClientError::protocol)
     }
 
@@ -221,7 +225,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn bundle(&self) -> Result<TrustBundle, ClientError> {
         let answer =
-            BundleClient::new(self.channel()).get_bundle(self.ask(GetBundleRequest { output_mask: None })).await?;
+            BundleClient::new(self.connection()).get_bundle(self.ask(GetBundleRequest { output_mask: None })).await?;
         wire::bundle::bundle(answer.into_inner()).map_err(ClientError::protocol)
     }
 
@@ -230,7 +234,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered; `failed_precondition` when it has a cluster.
     pub async fn init_cluster(&self) -> Result<ClusterStatus, ClientError> {
-        let answer = ClusterClient::new(self.channel()).init(self.ask(InitRequest {})).await?.into_inner();
+        let answer = ClusterClient::new(self.connection()).init(self.ask(InitRequest {})).await?.into_inner();
         answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
@@ -239,7 +243,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn cluster_status(&self) -> Result<ClusterStatus, ClientError> {
-        let answer = ClusterClient::new(self.channel()).status(self.ask(StatusRequest {})).await?.into_inner();
+        let answer = ClusterClient::new(self.connection()).status(self.ask(StatusRequest {})).await?.into_inner();
         answer.status.map(wire::cluster::status).ok_or_else(|| ClientError::protocol("it holds no status"))
     }
 
@@ -249,7 +253,7 @@ impl AdminClient {
     /// What the server answered.
     pub async fn create_join_token(&self, ttl_secs: u32) -> Result<JoinToken, ClientError> {
         let request = CreateJoinTokenRequest { ttl: ttl_secs };
-        let token = ClusterClient::new(self.channel()).create_join_token(self.ask(request)).await?.into_inner();
+        let token = ClusterClient::new(self.connection()).create_join_token(self.ask(request)).await?.into_inner();
         Ok(JoinToken { text: token.token, expires_at_secs: token.expires_at })
     }
 
@@ -259,7 +263,7 @@ impl AdminClient {
     /// What the server answered; `conflict` when another version than `expected_version` is in force.
     pub async fn apply_policy(&self, document: String, expected_version: Option<u64>) -> Result<u64, ClientError> {
         let request = ApplyRequest { document, expected_version };
-        Ok(PolicyClient::new(self.channel()).apply(self.ask(request)).await?.into_inner().version)
+        Ok(PolicyClient::new(self.connection()).apply(self.ask(request)).await?.into_inner().version)
     }
 
     /// The exchange policy and its version; version 0 and an empty text when there is none.
@@ -267,7 +271,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn policy(&self) -> Result<(u64, String), ClientError> {
-        let policy = PolicyClient::new(self.channel()).show(self.ask(ShowRequest {})).await?.into_inner();
+        let policy = PolicyClient::new(self.connection()).show(self.ask(ShowRequest {})).await?.into_inner();
         Ok((policy.version, policy.document))
     }
 
@@ -276,7 +280,7 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn token_keys(&self) -> Result<Vec<u8>, ClientError> {
-        let answer = PolicyClient::new(self.channel()).token_keys(self.ask(TokenKeysRequest {})).await?;
+        let answer = PolicyClient::new(self.connection()).token_keys(self.ask(TokenKeysRequest {})).await?;
         Ok(answer.into_inner().jwks)
     }
 
@@ -289,8 +293,8 @@ impl AdminClient {
         request
     }
 
-    fn entry_client(&self) -> EntryClient<Channel> {
-        EntryClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    fn entry_client(&self) -> EntryClient<PatientChannel> {
+        EntryClient::new(self.connection()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 }
 

@@ -6,7 +6,7 @@ use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 use tonic::transport::{Channel, Endpoint};
 
 use super::connector::{AgentIdentity, Connector, Trust};
-use super::{ClientError, admin};
+use super::{ClientError, PatientChannel, admin};
 use crate::proto::bundle::GetBundleRequest;
 use crate::proto::bundle::bundle_client::BundleClient;
 use crate::proto::svid::svid_client::SvidClient;
@@ -39,10 +39,17 @@ impl AgentClient {
         Ok(Self { channel })
     }
 
-    /// The connection, for cheap repeated calls with the generated clients of [`crate::proto`].
+    /// The bare connection, for the generated clients of [`crate::proto`]. A call that meets the end of the connection
+    /// fails; see [`AgentClient::connection`].
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// The connection for the generated clients, with calls asked again that were never sent.
+    #[must_use]
+    pub fn connection(&self) -> PatientChannel {
+        PatientChannel(self.channel())
     }
 
     /// X.509-SVIDs of entries whose parent this client is. One result per request, in order.
@@ -56,7 +63,7 @@ impl AgentClient {
         let count = requests.len();
         let params = requests.into_iter().map(|r| NewX509svidParams { entry_id: r.entry.to_string(), csr: r.csr });
         let request = BatchNewX509svidRequest { params: params.collect() };
-        let results = SvidClient::new(self.channel()).batch_new_x509svid(request).await?.into_inner().results;
+        let results = SvidClient::new(self.connection()).batch_new_x509svid(request).await?.into_inner().results;
         if results.len() != count {
             return Err(ClientError::protocol(format!("{} results for {count} requests", results.len())));
         }
@@ -75,7 +82,7 @@ impl AgentClient {
     /// What the server answered.
     pub async fn new_jwt_svid(&self, entry: &EntryId, audience: &[String]) -> Result<JwtSvid, ClientError> {
         let request = NewJwtsvidRequest { entry_id: entry.to_string(), audience: audience.to_vec() };
-        let answer = SvidClient::new(self.channel()).new_jwtsvid(request).await?.into_inner();
+        let answer = SvidClient::new(self.connection()).new_jwtsvid(request).await?.into_inner();
         wire::svid::jwt(answer.svid).map_err(ClientError::protocol)
     }
 
@@ -84,7 +91,7 @@ impl AgentClient {
     /// # Errors
     /// What the server answered.
     pub async fn bundle(&self) -> Result<TrustBundle, ClientError> {
-        let answer = BundleClient::new(self.channel()).get_bundle(GetBundleRequest { output_mask: None }).await?;
+        let answer = BundleClient::new(self.connection()).get_bundle(GetBundleRequest { output_mask: None }).await?;
         wire::bundle::bundle(answer.into_inner()).map_err(ClientError::protocol)
     }
 }
