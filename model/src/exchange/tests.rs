@@ -1,6 +1,7 @@
 //! The attack catalogue as far as it can be played without a network, and the worked examples.
 
 mod attacks;
+mod documents;
 mod examples;
 mod requests;
 
