@@ -74,3 +74,21 @@ impl Default for Timings {
         Self::lan()
     }
 }
+
+/// Holds an advertised address against `host:port`.
+pub(crate) fn check_address(address: &str) -> Result<(), String> {
+    let wrong =
+        |what: &str| Err(format!("{address:?} {what}; write `host:port`, for example `node1.example.org:8082`"));
+    let Some((host, port)) = address.rsplit_once(':') else { return wrong("has no port") };
+    let literal = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || host.len() > 253 || (host.contains(':') && !literal) {
+        return wrong("has no proper host");
+    }
+    if host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
+        return wrong("has no proper host");
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(()),
+        Ok(_) | Err(_) => wrong("has no proper port"),
+    }
+}

@@ -5,11 +5,26 @@
 //! commands mean is told by a [`StateMachine`].
 
 mod config;
+mod durable;
+mod encoding;
 mod error;
+mod fatal;
+mod identity;
+mod join;
+mod log;
 mod machine;
+mod member;
 mod node;
+mod open;
+mod peer;
+mod state;
 mod status;
+mod token;
+mod types;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{NodeConfig, Timings};
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};

@@ -1,0 +1,8 @@
+//! The log: entries in a RocksDB instance of their own, the vote in a file of its own, both durable before they are
+//! answered.
+
+mod store;
+mod tail;
+mod writer;
+
+pub(crate) use store::{LogStore, open_error};

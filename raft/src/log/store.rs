@@ -1,0 +1,349 @@
+//! The log as openraft wants it.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use futures::Stream;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
+use tokio::sync::oneshot;
+
+use super::tail::{KEPT_ENTRIES, Tail, size};
+use super::writer::{CLUSTER_KEY, ENTRY_PREFIX, Job, PURGED_KEY, Writer, entry_index, entry_key};
+use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned};
+use crate::error::OpenError;
+use crate::types::{LogEntry, LogId, TypeConfig, Vote};
+use crate::{durable, fatal};
+
+/// The log and the vote of this node. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Arc<DB>,
+    tail: Arc<Mutex<Tail>>,
+    vote: Mutex<Option<Vote>>,
+    // `None` only while dropping: the thread ends when the sender is gone.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogStore {
+    /// Opens the log in `data_dir`, makes it if there is none, and starts its thread.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let path = data_dir.join("log");
+        let vote_path = data_dir.join("vote");
+        let damaged = |path: &Path, detail: String| OpenError::Damaged { path: path.to_owned(), detail };
+        let db = Arc::new(DB::open(&options(), &path).map_err(|cause| open_error(&path, &cause))?);
+        let tail = recover(&db).map_err(|detail| damaged(&path, detail))?;
+        let vote = durable::read(&vote_path)
+            .map_err(|cause| damaged(&vote_path, cause.to_string()))?
+            .map(|bytes| unversioned::<StoredVote>(&bytes).map(Vote::from))
+            .transpose()
+            .map_err(|cause| damaged(&vote_path, cause.to_string()))?;
+        if vote.is_none() && tail.last.is_some() {
+            let detail = "it is missing although the log is not empty; without it this node could vote twice. Remove the \
+                          node from the cluster and let it join again with an empty data directory";
+            return Err(damaged(&vote_path, detail.to_owned()));
+        }
+        Self::start(db, tail, vote, vote_path)
+    }
+
+    fn start(db: Arc<DB>, tail: Tail, vote: Option<Vote>, vote_path: PathBuf) -> Result<Self, OpenError> {
+        let tail = Arc::new(Mutex::new(tail));
+        // Unbounded here; what is in flight is bounded where proposals enter and by the leader's pipeline.
+        let (sender, jobs) = channel();
+        let writer = Writer { db: Arc::clone(&db), tail: Arc::clone(&tail), vote_path: vote_path.clone(), jobs };
+        let thread = std::thread::Builder::new()
+            .name("raft-log".into())
+            .spawn(move || writer.run())
+            .map_err(|cause| OpenError::File { action: "start the log's thread for", path: vote_path, cause })?;
+        let shared = Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The cluster whose log this is; `None` for a new one.
+    pub(crate) fn cluster(&self) -> Option<Vec<u8>> {
+        match self.shared.db.get(CLUSTER_KEY) {
+            Ok(cluster) => cluster,
+            Err(cause) => fatal::abort("cannot read the raft log", &cause),
+        }
+    }
+
+    /// Marks the log as the cluster's.
+    pub(crate) fn set_cluster(&self, cluster: &[u8]) {
+        let written = self.shared.db.put(CLUSTER_KEY, cluster).and_then(|()| self.shared.db.flush_wal(true));
+        if let Err(cause) = written {
+            fatal::abort("cannot write the raft log", &cause);
+        }
+    }
+
+    /// Whether nothing was ever appended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tail().last.is_none()
+    }
+
+    /// The index of the first entry that is not purged.
+    pub(crate) fn begin(&self) -> u64 {
+        self.tail().begin()
+    }
+
+    /// Whether this node ever voted.
+    pub(crate) fn has_voted(&self) -> bool {
+        self.shared.vote.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, job: Job) -> io::Result<()> {
+        let gone = || io::Error::other("the log's thread has ended");
+        self.shared.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())
+    }
+
+    /// Entries from `start` to before `end` that the log holds, as many as `max_bytes` allow but at least one.
+    fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
+        loop {
+            let (start, from_disk, recent) = {
+                let tail = self.tail();
+                let start = start.max(tail.begin());
+                let end = end.min(tail.end()).max(start);
+                let split = tail.first().clamp(start, end);
+                let recent: Vec<_> = tail.range(split, end).cloned().collect();
+                (start, split, recent)
+            };
+            let old = self.read_disk(start, from_disk, max_bytes);
+            if self.tail().begin() > start {
+                // The front was purged meanwhile: what is missing there is no hole.
+                continue;
+            }
+            let old = old?;
+            let complete = old.len() as u64 == from_disk - start;
+            let mut left = max_bytes.saturating_sub(old.iter().map(size).sum());
+            let mut entries = old;
+            for entry in recent.into_iter().take_while(|_| complete) {
+                if left == 0 && !entries.is_empty() {
+                    break;
+                }
+                left = left.saturating_sub(size(&entry));
+                entries.push(entry);
+            }
+            return Ok(entries);
+        }
+    }
+
+    fn read_disk(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut next = start;
+        let hole = |at| Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log has a hole at entry {at}")));
+        if start < end {
+            for row in range_rows(&self.shared.db, start, end) {
+                let entry = entry_from_bytes(&row?)?;
+                if entry.log_id.index != next {
+                    return hole(next);
+                }
+                next += 1;
+                bytes += size(&entry);
+                entries.push(entry);
+                if bytes >= max_bytes {
+                    return Ok(entries);
+                }
+            }
+        }
+        if next == end.max(start) { Ok(entries) } else { hole(next) }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<LogEntry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        // In pieces: after a restart the range to apply may be the whole log.
+        let (start, end) = bounds(&range);
+        let pieces = futures::stream::unfold((self.clone(), Some(start)), move |(log, next)| async move {
+            let start = next.filter(|start| *start < end)?;
+            let piece = log.read(start, end.min(start.saturating_add(APPLY_ENTRIES)), usize::MAX);
+            let next = piece.as_ref().ok().and_then(|entries| entries.last()).map(|entry| entry.log_id.index + 1);
+            let items: Vec<_> = match piece {
+                Ok(entries) => entries.into_iter().map(Ok).collect(),
+                Err(cause) => vec![Err(cause)],
+            };
+            Some((futures::stream::iter(items), (log, next)))
+        });
+        Box::pin(futures::StreamExt::fuse(futures::StreamExt::flatten(pieces)))
+    }
+
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<LogEntry>, io::Error> {
+        let (start, end) = bounds(&range);
+        self.read(start, end, usize::MAX)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(*self.shared.vote.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
+        // One message to a follower: bounded in bytes here, so that the transport never has to split one.
+        self.read(start, end, REPLICATE_BYTES)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let tail = self.tail();
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, finished) = oneshot::channel();
+        self.send(Job::Vote { vote: *vote, done })?;
+        finished.await.map_err(io::Error::other)?;
+        *self.shared.vote.lock().unwrap_or_else(PoisonError::into_inner) = Some(*vote);
+        Ok(())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<_> = entries.into_iter().collect();
+        {
+            let mut tail = self.tail();
+            entries.iter().for_each(|entry| tail.push(entry.clone()));
+        }
+        self.send(Job::Append { entries, flushed: callback })
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let (start, end) = {
+            let mut tail = self.tail();
+            let end = tail.end();
+            tail.truncate_after(last_log_id);
+            (tail.end(), end)
+        };
+        let (done, finished) = oneshot::channel();
+        self.send(Job::Truncate { start, end, done })?;
+        finished.await.map_err(io::Error::other)
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        let start = {
+            let mut tail = self.tail();
+            let start = tail.begin();
+            tail.purge(upto);
+            start
+        };
+        if start > upto.index {
+            return Ok(());
+        }
+        self.send(Job::Purge { start, upto })
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    // The default would silently drop acknowledged entries behind a bad record; this one takes a torn end only.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_manual_wal_flush(true);
+    options.set_write_buffer_size(16 << 20);
+    options.set_max_total_wal_size(64 << 20);
+    options.set_keep_log_file_num(2);
+    options
+}
+
+/// Why a RocksDB instance did not open.
+pub(crate) fn open_error(path: &Path, cause: &rocksdb::Error) -> OpenError {
+    if cause.kind() == rocksdb::ErrorKind::IOError && cause.as_ref().contains("lock") {
+        OpenError::InUse { path: path.to_owned() }
+    } else {
+        OpenError::Damaged { path: path.to_owned(), detail: cause.to_string() }
+    }
+}
+
+/// Reads where the log begins and ends, holds it against holes, and loads its last entries.
+fn recover(db: &DB) -> Result<Tail, String> {
+    let purged = match db.get(PURGED_KEY).map_err(|cause| cause.to_string())? {
+        Some(bytes) => Some(LogId::from(unversioned::<StoredLogId>(&bytes).map_err(|cause| cause.to_string())?)),
+        None => None,
+    };
+    let mut next = purged.map_or(0, |id| id.index + 1);
+    let mut recent = VecDeque::new();
+    let mut rows = db.raw_iterator_opt(entry_range(next, u64::MAX));
+    rows.seek_to_first();
+    while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
+        let index = entry_index(key).ok_or("a row key is not an entry's")?;
+        if index != next {
+            return Err(format!("entry {next} is missing although entry {index} is there"));
+        }
+        recent.push_back(value.to_vec());
+        if recent.len() > KEPT_ENTRIES / 4 {
+            recent.pop_front();
+        }
+        next += 1;
+        rows.next();
+    }
+    rows.status().map_err(|cause| cause.to_string())?;
+    let entries: Result<VecDeque<_>, _> = recent.iter().map(|bytes| entry_from_bytes(bytes)).collect();
+    Ok(Tail::recovered(purged, entries.map_err(|cause| cause.to_string())?))
+}
+
+fn entry_range(start: u64, end: u64) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(entry_key(start));
+    options.set_iterate_upper_bound(if end == u64::MAX { vec![ENTRY_PREFIX + 1] } else { entry_key(end).to_vec() });
+    options
+}
+
+fn range_rows(db: &DB, start: u64, end: u64) -> impl Iterator<Item = io::Result<Box<[u8]>>> + '_ {
+    db.iterator_opt(rocksdb::IteratorMode::Start, entry_range(start, end))
+        .map(|row| row.map(|(_, value)| value).map_err(io::Error::other))
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+const REPLICATE_BYTES: usize = 1 << 20;
+const APPLY_ENTRIES: u64 = 1024;

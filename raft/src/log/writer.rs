@@ -1,0 +1,139 @@
+//! The thread that owns the log's disk: it drains a queue, writes what it found in one batch, fsyncs once, and then
+//! completes everything in order.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::storage::IOFlushed;
+use rocksdb::{DB, WriteBatch};
+use tokio::sync::oneshot;
+
+use super::tail::Tail;
+use crate::encoding::{StoredLogId, StoredVote, entry_to_bytes, versioned};
+use crate::types::{LogEntry, LogId, TypeConfig, Vote};
+use crate::{durable, fatal};
+
+/// Something to be put on disk.
+pub(crate) enum Job {
+    /// New entries at the end.
+    Append { entries: Vec<LogEntry>, flushed: IOFlushed<TypeConfig> },
+    /// The vote, durable when `done`.
+    Vote { vote: Vote, done: oneshot::Sender<()> },
+    /// Entries from `start` to before `end` go, from the end backwards as far as a crash can tell.
+    Truncate { start: u64, end: u64, done: oneshot::Sender<()> },
+    /// Entries from `start` up to and including `upto` go.
+    Purge { start: u64, upto: LogId },
+}
+
+/// What the thread owns.
+pub(crate) struct Writer {
+    pub(crate) db: Arc<DB>,
+    pub(crate) tail: Arc<Mutex<Tail>>,
+    pub(crate) vote_path: PathBuf,
+    pub(crate) jobs: Receiver<Job>,
+}
+
+impl Writer {
+    /// Works until every sender is gone.
+    pub(crate) fn run(self) {
+        while let Ok(first) = self.jobs.recv() {
+            let mut group = Group::default();
+            let mut next = Some(first);
+            while let Some(job) = next {
+                self.take(job, &mut group);
+                next = match self.jobs.try_recv() {
+                    Ok(job) if group.batch.size_in_bytes() < GROUP_BYTES => Some(job),
+                    Ok(job) => {
+                        self.flush(&mut group);
+                        Some(job)
+                    }
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+                };
+            }
+            self.flush(&mut group);
+        }
+    }
+
+    fn take(&self, job: Job, group: &mut Group) {
+        match job {
+            Job::Append { entries, flushed } => {
+                for entry in &entries {
+                    group.batch.put(entry_key(entry.log_id.index), entry_to_bytes(entry));
+                    group.end = entry.log_id.index + 1;
+                }
+                group.flushed.push(flushed);
+            }
+            Job::Vote { vote, done } => {
+                // Nothing may overtake: what was appended before the vote is on disk before it.
+                self.flush(group);
+                if let Err(cause) = durable::replace(&self.vote_path, &versioned(&StoredVote::from(&vote))) {
+                    fatal::abort("cannot store the vote", &cause);
+                }
+                let _ = done.send(());
+            }
+            Job::Truncate { start, end, done } => {
+                self.flush(group);
+                for index in (start..end).rev() {
+                    group.batch.delete(entry_key(index));
+                }
+                self.write(std::mem::take(&mut group.batch), true);
+                let _ = done.send(());
+            }
+            Job::Purge { start, upto } => {
+                self.flush(group);
+                group.batch.delete_range(entry_key(start), entry_key(upto.index + 1));
+                group.batch.put(PURGED_KEY, versioned(&StoredLogId::from(&upto)));
+                // Not synced: losing it brings back entries that are covered by a durable snapshot.
+                self.write(std::mem::take(&mut group.batch), false);
+            }
+        }
+    }
+
+    fn flush(&self, group: &mut Group) {
+        if group.flushed.is_empty() {
+            return;
+        }
+        self.write(std::mem::take(&mut group.batch), true);
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).durable(group.end);
+        for flushed in group.flushed.drain(..) {
+            flushed.io_completed(Ok(()));
+        }
+    }
+
+    fn write(&self, batch: WriteBatch, sync: bool) {
+        let written = self.db.write(batch).and_then(|()| if sync { self.db.flush_wal(true) } else { Ok(()) });
+        if let Err(cause) = written {
+            fatal::abort("cannot write the raft log", &cause);
+        }
+    }
+}
+
+/// Appends that share one write and one fsync.
+#[derive(Default)]
+struct Group {
+    batch: WriteBatch,
+    flushed: Vec<IOFlushed<TypeConfig>>,
+    end: u64,
+}
+
+/// The row key of the entry at `index`. Stored form.
+pub(crate) fn entry_key(index: u64) -> [u8; 9] {
+    let [a, b, c, d, e, f, g, h] = index.to_be_bytes();
+    [ENTRY_PREFIX, a, b, c, d, e, f, g, h]
+}
+
+/// The index in an entry's row key.
+pub(crate) fn entry_index(key: &[u8]) -> Option<u64> {
+    let (&ENTRY_PREFIX, index) = key.split_first()? else { return None };
+    Some(u64::from_be_bytes(index.try_into().ok()?))
+}
+
+/// The first byte of entries' row keys. Stored form.
+pub(crate) const ENTRY_PREFIX: u8 = b'e';
+/// Where the last purged place is kept. Stored form.
+pub(crate) const PURGED_KEY: &[u8] = b"m/purged";
+/// Where the cluster's id is kept. Stored form.
+pub(crate) const CLUSTER_KEY: &[u8] = b"m/cluster";
+/// A group is written when it is this large, so that the first in it does not wait for a long queue.
+const GROUP_BYTES: usize = 4 << 20;

@@ -1,0 +1,120 @@
+//! What a member does unasked: finish its own joining, keep its address right, hear of members it does not know, make
+//! snapshots, and notice when raft has died.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::Member;
+use super::promote::Promotion;
+use crate::identity::{Phase, Record};
+use crate::peer::{Lane, Vouched, members_from_wire, proto};
+use crate::types::Order;
+
+/// What the chores need besides the member.
+pub(crate) struct Chores {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) record: Record,
+    pub(crate) address: String,
+    pub(crate) snapshot_every: u64,
+    /// Told the cause when raft has died.
+    pub(crate) failed: watch::Sender<Option<String>>,
+}
+
+/// Starts the chores; they end with the member.
+pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
+    let Chores { data_dir, record, address, snapshot_every, failed } = chores;
+    tokio::spawn(watch_core(Arc::downgrade(member), snapshot_every, failed));
+    tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
+    tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
+}
+
+/// Notices the end of raft, and has snapshots made.
+async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Sender<Option<String>>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asked_at = 0;
+    loop {
+        ticks.tick().await;
+        let Some(member) = member.upgrade() else { return };
+        let metrics = member.raft.metrics().borrow_watched().clone();
+        if let Err(fatal) = metrics.running_state {
+            failed.send_replace(Some(format!("raft has stopped: {fatal}")));
+            return;
+        }
+        let applied = metrics.last_applied.map_or(0, |id| id.index + 1);
+        let covered = metrics.snapshot.map_or(0, |id| id.index + 1);
+        if applied.saturating_sub(covered.max(asked_at)) >= snapshot_every {
+            asked_at = applied;
+            let state = Arc::clone(&member.state);
+            let _ = tokio::task::spawn_blocking(move || state.settle()).await;
+            let _ = member.raft.trigger().snapshot().await;
+        }
+    }
+}
+
+/// Becomes a voter, and registers an address that has changed.
+async fn settle_in(member: Weak<Member>, data_dir: PathBuf, mut record: Record, address: String) {
+    let mut ticks = interval(CHORE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(member) = member.upgrade() else { return };
+        if !member.settled_voter() {
+            if record.phase == Phase::Joining
+                && let Promotion::NotYet(detail) = member.ask_for_promotion().await
+            {
+                tracing::info!(node = member.id, %detail, "waiting to become a voter");
+            }
+            continue;
+        }
+        if record.phase != Phase::Member {
+            record.phase = Phase::Member;
+            if let Err(cause) = record.save(&data_dir) {
+                crate::fatal::abort("cannot store this node's identity", &cause);
+            }
+        }
+        let registered = member.directory.peer(member.id).is_some_and(|node| node.address == address);
+        if registered {
+            return;
+        }
+        let order = Order::SetAddress { node: member.id, address: address.clone() };
+        if let Err(error) = member.propose(order, CHORE * 20).await {
+            tracing::info!(node = member.id, %error, "this node's new address is not registered yet");
+        }
+    }
+}
+
+/// Asks the members who the members are, when somebody called whom this node does not know.
+async fn hear_of_strangers(member: Weak<Member>) {
+    let Some(directory) = member.upgrade().map(|member| Arc::clone(&member.directory)) else { return };
+    loop {
+        // Wakes now and then to see whether the member is gone.
+        let called = timeout(REFRESH_PAUSE * 10, directory.stranger.notified()).await.is_ok();
+        let Some(member) = member.upgrade() else { return };
+        if !called {
+            continue;
+        }
+        let began = Instant::now();
+        for peer in directory.roster().keys().copied().filter(|peer| *peer != member.id) {
+            let Some(mut client) = member.links.client(peer, Lane::Calls) else { continue };
+            let request = proto::StatusRequest { envelope: Some(directory.envelope(peer)) };
+            let Ok(Ok(reply)) = timeout(REFRESH_PAUSE, client.status(request)).await else { continue };
+            let reply = reply.into_inner();
+            if let Ok(roster) = members_from_wire(&reply.members) {
+                directory.vouch(Vouched { roster: Arc::new(roster), end: reply.applied_end });
+            }
+        }
+        drop(member);
+        tokio::time::sleep_until(began + REFRESH_PAUSE).await;
+    }
+}
+
+const TICK: Duration = Duration::from_millis(50);
+const CHORE: Duration = Duration::from_millis(250);
+/// Strangers cannot make this node ask more often than this.
+const REFRESH_PAUSE: Duration = Duration::from_millis(500);

@@ -1,0 +1,212 @@
+//! A node that belongs to a cluster: its raft core and what it does for its callers and for other members.
+
+mod cluster;
+mod keeper;
+mod promote;
+mod propose;
+mod reads;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{Config, ServerState, SnapshotPolicy};
+use signet_model::time::UnixTime;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+pub(crate) use keeper::{Chores, keep};
+pub(crate) use promote::Promotion;
+pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
+
+use crate::config::{NodeConfig, Timings};
+use crate::identity::Record;
+use crate::log::LogStore;
+use crate::peer::{Directory, Links, Network, Tls};
+use crate::state::{Machine, StateStore};
+use crate::status::{LocalStatus, Peer, Role};
+use crate::types::{PeerNode, TypeConfig};
+
+/// openraft's handle.
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+
+/// A member of a cluster.
+pub(crate) struct Member {
+    pub(crate) id: u64,
+    cluster_id: String,
+    pub(crate) raft: Raft,
+    pub(crate) state: Arc<StateStore>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) links: Arc<Links>,
+    leadership: watch::Receiver<Leadership>,
+    clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
+    pub(crate) version: String,
+    /// Room for proposals that wait for their commit here.
+    slots: Semaphore,
+    forwards: mpsc::Sender<propose::Forward>,
+    reads: mpsc::Sender<reads::Waiter>,
+    /// One change of the membership at a time.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Who leads, as far as this node knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    pub(crate) term: u64,
+    pub(crate) leader: Option<u64>,
+    pub(crate) role: Role,
+}
+
+/// What a member is made of.
+pub(crate) struct Parts {
+    pub(crate) record: Record,
+    pub(crate) log: LogStore,
+    pub(crate) state: Arc<StateStore>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) tls: Arc<Tls>,
+}
+
+impl Member {
+    /// Starts raft and the member's tasks. To be called on the raft runtime.
+    pub(crate) async fn start(parts: Parts, config: &NodeConfig) -> Result<Arc<Self>, String> {
+        let Parts { record, log, state, directory, tls } = parts;
+        let links = Arc::new(Links::new(tls, Arc::clone(&directory), Handle::current()));
+        let machine = Machine::new(Arc::clone(&state), record.cluster.to_vec());
+        let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
+        let raft = Raft::new(record.node, Arc::new(settings), Network::new(Arc::clone(&links)), log, machine);
+        let raft = raft.await.map_err(|cause| cause.to_string())?;
+        let (forwards, forward_queue) = mpsc::channel(FORWARDS);
+        let (reads, read_queue) = mpsc::channel(READS);
+        let (leadership_sender, leadership) = watch::channel(leadership(&raft));
+        let member = Arc::new(Self {
+            id: record.node,
+            cluster_id: record.cluster_id(),
+            raft,
+            state,
+            directory,
+            links,
+            leadership,
+            clock: Arc::clone(&config.clock),
+            version: config.version.clone(),
+            slots: Semaphore::new(PROPOSALS),
+            forwards,
+            reads,
+            changing: tokio::sync::Mutex::new(()),
+        });
+        tokio::spawn(watch_leadership(member.raft.clone(), leadership_sender));
+        tokio::spawn(propose::forward(Arc::downgrade(&member), forward_queue));
+        tokio::spawn(reads::serve(Arc::downgrade(&member), read_queue));
+        Ok(member)
+    }
+
+    /// Makes this node the only voter of a new cluster; nothing happens if it is already.
+    pub(crate) async fn found(&self, node: PeerNode) -> Result<(), String> {
+        if self.raft.is_initialized().await.map_err(|cause| cause.to_string())? {
+            return Ok(());
+        }
+        let members = BTreeMap::from([(self.id, node)]);
+        self.raft.initialize(members).await.map_err(|cause| cause.to_string())
+    }
+
+    /// Who leads.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// The clock that stamps entries, never behind cluster time.
+    pub(crate) fn cluster_time_now(&self) -> UnixTime {
+        (self.clock)().max(self.state.view().cluster_time())
+    }
+
+    /// Whether this node votes, and no change of the voters is half done.
+    pub(crate) fn settled_voter(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let membership = metrics.borrow_watched().committed_membership_config.clone();
+        membership.get_joint_config().len() == 1 && membership.voter_ids().any(|id| id == self.id)
+    }
+
+    /// What this node knows without asking.
+    pub(crate) fn status(&self) -> LocalStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let roster = self.directory.roster();
+        let peers =
+            roster.iter().map(|(id, node)| Peer { id: *id, address: node.address.clone(), voter: voters.contains(id) });
+        LocalStatus {
+            id: Some(self.id),
+            cluster_id: Some(self.cluster_id.clone()),
+            role: role(metrics.state),
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            applied: self.state.view().end().saturating_sub(1),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            peers: peers.collect(),
+        }
+    }
+
+    /// The cluster's id, as it is sent.
+    pub(crate) fn cluster(&self) -> Bytes {
+        self.directory.cluster()
+    }
+}
+
+async fn watch_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
+    let mut metrics = raft.server_metrics();
+    while metrics.changed().await.is_ok() {
+        let now = leadership(&raft);
+        sender.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+}
+
+fn leadership(raft: &Raft) -> Leadership {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    Leadership { term: metrics.vote.leader_id.term, leader: metrics.current_leader, role: role(metrics.state) }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        _ => Role::Unreachable,
+    }
+}
+
+fn raft_config(timings: &Timings, cluster: &str) -> Result<Config, openraft::ConfigError> {
+    let config = Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: millis(timings.heartbeat),
+        election_timeout_min: millis(timings.election_min),
+        election_timeout_max: millis(timings.election_max),
+        quorum_loss_probe_interval: Some(millis(timings.quorum_loss_probe)),
+        enable_pre_vote: Some(true),
+        // A restarted leader must not serve from a state that may be behind what its clients saw.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        removed_leader_step_down: openraft::StepDownPolicy::After(150),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: timings.log_kept,
+        replication_lag_threshold: timings.snapshot_every.max(timings.log_kept),
+        install_snapshot_timeout: 600_000,
+        max_payload_entries: 2048,
+        backoff: "10ms 20ms ...200ms".to_owned(),
+        ..Config::default()
+    };
+    config.validate()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "timings are far below half a billion years")]
+const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// Proposals that wait for their commit at this node, its own and forwarded ones: some seconds' worth.
+const PROPOSALS: usize = 16_384;
+/// Proposals that wait to be forwarded.
+const FORWARDS: usize = 8_192;
+/// Readers that wait for a barrier.
+const READS: usize = 16_384;

@@ -1,0 +1,145 @@
+//! Connections that are kept up: one for each peer and kind of traffic, so that bulk never delays a heartbeat.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::connect::{ConnectError, Connection, connect};
+use super::directory::Directory;
+use super::proto::peer_client::PeerClient;
+use super::tls::Tls;
+
+/// A kind of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Heartbeats, votes, leadership.
+    Control,
+    /// The log.
+    Log,
+    /// Snapshots.
+    Bulk,
+    /// What the members' callers want: proposals, barriers, status.
+    Calls,
+}
+
+/// A client of a peer.
+pub(crate) type Client = PeerClient<Connection>;
+
+/// All links of this node.
+pub(crate) struct Links {
+    tls: Arc<Tls>,
+    directory: Arc<Directory>,
+    runtime: Handle,
+    links: Mutex<HashMap<(u64, Lane), Link>>,
+}
+
+struct Link {
+    client: watch::Receiver<Option<Client>>,
+    task: AbortHandle,
+}
+
+impl Links {
+    /// No links yet; they are made as they are asked for.
+    pub(crate) fn new(tls: Arc<Tls>, directory: Arc<Directory>, runtime: Handle) -> Self {
+        Self { tls, directory, runtime, links: Mutex::new(HashMap::new()) }
+    }
+
+    /// A client of `peer`, if it is connected now. The first call begins to connect.
+    pub(crate) fn client(&self, peer: u64, lane: Lane) -> Option<Client> {
+        self.watch(peer, lane).borrow().clone()
+    }
+
+    /// A client of `peer`, waiting for the connection.
+    pub(crate) async fn connected(&self, peer: u64, lane: Lane, timeout: Duration) -> Option<Client> {
+        let mut client = self.watch(peer, lane);
+        let found = tokio::time::timeout(timeout, client.wait_for(Option::is_some)).await;
+        found.ok()?.ok()?.clone()
+    }
+
+    /// Who the members are.
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    fn watch(&self, peer: u64, lane: Lane) -> watch::Receiver<Option<Client>> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = links.entry((peer, lane)).or_insert_with(|| {
+            let (sender, client) = watch::channel(None);
+            let (tls, directory) = (Arc::clone(&self.tls), Arc::clone(&self.directory));
+            let task = self.runtime.spawn(keep(tls, directory, peer, sender)).abort_handle();
+            Link { client, task }
+        });
+        link.client.clone()
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        for link in self.links.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            link.task.abort();
+        }
+    }
+}
+
+/// Connects, and connects again when the connection ends or the peer has moved.
+async fn keep(tls: Arc<Tls>, directory: Arc<Directory>, peer: u64, client: watch::Sender<Option<Client>>) {
+    let mut changes = directory.changes();
+    let mut pause = FIRST_PAUSE;
+    let mut reported = false;
+    loop {
+        changes.mark_unchanged();
+        if let Some(node) = directory.peer(peer) {
+            match connect(&tls, &node).await {
+                Ok((connection, driver)) => {
+                    (pause, reported) = (FIRST_PAUSE, false);
+                    let origin = http::Uri::from_static("https://peer.signet.internal");
+                    let connected = PeerClient::with_origin(connection, origin)
+                        .max_decoding_message_size(MAX_MESSAGE)
+                        .max_encoding_message_size(MAX_MESSAGE);
+                    client.send_replace(Some(connected));
+                    tokio::select! {
+                        () = driver => {}
+                        () = moved(&directory, &mut changes, peer, &node) => {}
+                    }
+                    client.send_replace(None);
+                    continue;
+                }
+                Err(error @ ConnectError::WrongKey { .. }) if !reported => {
+                    reported = true;
+                    tracing::warn!(peer, %error, "not connected to a peer");
+                }
+                Err(error) => tracing::debug!(peer, %error, "not connected to a peer"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            _ = changes.changed() => pause = FIRST_PAUSE,
+        }
+    }
+}
+
+/// Returns when `peer` is no longer reached or recognised as `node`.
+async fn moved(
+    directory: &Directory,
+    changes: &mut watch::Receiver<Arc<crate::state::Roster>>,
+    peer: u64,
+    node: &crate::types::PeerNode,
+) {
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if directory.peer(peer).as_ref() != Some(node) {
+            return;
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// An append of 1 MiB and one entry more, with room.
+pub(crate) const MAX_MESSAGE: usize = 8 << 20;

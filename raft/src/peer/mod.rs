@@ -1,0 +1,38 @@
+//! How the nodes of a cluster speak with each other: mutually authenticated TLS between keys that the replicated roster
+//! pins, and gRPC on it.
+
+mod connect;
+mod directory;
+mod key;
+mod link;
+mod listener;
+mod network;
+mod receive;
+mod server;
+mod tls;
+mod wire;
+
+pub(crate) use connect::{ConnectError, connect};
+pub(crate) use directory::{Directory, Vouched};
+pub(crate) use key::PeerKey;
+pub(crate) use link::{Lane, Links};
+pub(crate) use listener::Listener;
+pub(crate) use network::Network;
+pub(crate) use server::{for_members, for_newcomers};
+pub(crate) use tls::Tls;
+pub(crate) use wire::members_from_wire;
+
+/// The generated messages, clients and servers.
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::wildcard_enum_match_arm,
+    clippy::allow_attributes_without_reason,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated"
+)]
+pub(crate) mod proto {
+    tonic::include_proto!("signet.peer.v1");
+}

@@ -1,0 +1,286 @@
+//! What this node answers to peers.
+
+use std::pin::Pin as Boxed;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{Stream, StreamExt};
+use openraft::Snapshot;
+use openraft::raft::TransferLeaderRequest;
+use signet_model::stored::from_bytes;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::link::MAX_MESSAGE;
+use super::listener::Caller;
+use super::proto::door_server::{self, DoorServer};
+use super::proto::peer_server::{self, PeerServer};
+use super::proto::{self, snapshot_part::Part};
+use super::receive::receive;
+use super::wire;
+use crate::encoding::unversioned;
+use crate::member::{Member, NotHere, Promotion, outcome_to_wire};
+use crate::state::Manifest;
+use crate::token::secret_hash;
+use crate::types::{Order, OrderOutcome, PeerNode, Pin};
+
+/// The member behind the services, once there is one.
+pub(crate) type Current = watch::Receiver<Option<Arc<Member>>>;
+
+/// Answers members.
+pub(crate) struct Peers {
+    member: Current,
+}
+
+/// Answers newcomers.
+pub(crate) struct Newcomers {
+    member: Current,
+}
+
+/// The service for members.
+pub(crate) fn for_members(member: Current) -> PeerServer<Peers> {
+    PeerServer::new(Peers { member }).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+}
+
+/// The service for newcomers.
+pub(crate) fn for_newcomers(member: Current) -> DoorServer<Newcomers> {
+    DoorServer::new(Newcomers { member }).max_decoding_message_size(DOOR_MESSAGE)
+}
+
+fn current(member: &Current) -> Result<Arc<Member>, Status> {
+    member.borrow().clone().ok_or_else(|| Status::failed_precondition("this node belongs to no cluster yet"))
+}
+
+fn pin<T>(request: &Request<T>) -> Result<Pin, Status> {
+    let caller =
+        request.extensions().get::<Caller>().ok_or_else(|| Status::internal("the connection proved no key"))?;
+    Ok(caller.pin)
+}
+
+fn stopped(cause: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("raft has stopped: {cause}"))
+}
+
+impl Peers {
+    /// The member, if the message is for it and from another member.
+    fn admit<T>(&self, request: &Request<T>, envelope: Option<proto::Envelope>) -> Result<Arc<Member>, Status> {
+        let member = current(&self.member)?;
+        member.directory.admit(envelope, pin(request)?)?;
+        Ok(member)
+    }
+}
+
+type Replies = Boxed<Box<dyn Stream<Item = Result<proto::AppendReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl peer_server::Peer for Peers {
+    type AppendStream = Replies;
+
+    async fn vote(&self, mut request: Request<proto::VoteRequest>) -> Result<Response<proto::VoteReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let request = request.into_inner();
+        let pre_vote = request.pre_vote;
+        let asked = wire::vote_request_from_wire(request)?;
+        let reply = if pre_vote { member.raft.pre_vote(asked).await } else { member.raft.vote(asked).await };
+        Ok(Response::new(wire::vote_reply_to_wire(&reply.map_err(stopped)?)))
+    }
+
+    async fn heartbeat(
+        &self,
+        mut request: Request<proto::AppendRequest>,
+    ) -> Result<Response<proto::AppendReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let append = wire::append_from_wire(request.into_inner())?;
+        let (prev, last) = (append.prev_log_id, append.entries.last().map(|entry| entry.log_id));
+        let reply = member.raft.append_entries(append).await.map_err(stopped)?;
+        if reply.is_conflict() && prev.is_none() {
+            return Err(Status::internal("a conflict before the first entry"));
+        }
+        let result = reply.into_stream_result(prev, last.or(prev));
+        Ok(Response::new(wire::append_result_to_wire(&result)))
+    }
+
+    async fn append(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Replies>, Status> {
+        let member = current(&self.member)?;
+        let pin = pin(&request)?;
+        let directory = Arc::clone(&member.directory);
+        // Each message is held against the roster: a stream does not outlive its sender's membership.
+        let admitted = request.into_inner().map(move |message| {
+            let mut message = message?;
+            directory.admit(message.envelope.take(), pin)?;
+            wire::append_from_wire(message)
+        });
+        let (failed, refusal) = watch::channel(None);
+        let requests = admitted.scan((), move |(), message: Result<_, Status>| {
+            futures::future::ready(message.map_err(|status| failed.send_replace(Some(status))).ok())
+        });
+        let results = member.raft.stream_append(requests);
+        let replies = results.map(|result| match result {
+            Ok(result) => Ok(wire::append_result_to_wire(&result)),
+            Err(fatal) => Err(stopped(fatal)),
+        });
+        // What ended the requests, if it was not the sender, ends the replies.
+        let end = futures::stream::once(async move { refusal.borrow().clone() });
+        let end = end.filter_map(|status| futures::future::ready(status.map(Err)));
+        Ok(Response::new(Box::pin(replies.chain(end))))
+    }
+
+    async fn snapshot(
+        &self,
+        mut request: Request<Streaming<proto::SnapshotPart>>,
+    ) -> Result<Response<proto::SnapshotReply>, Status> {
+        let Some(Ok(proto::SnapshotPart { part: Some(Part::Header(header)) })) = request.get_mut().next().await else {
+            return Err(Status::invalid_argument("expected a header"));
+        };
+        let member = self.admit(&request, header.envelope)?;
+        let vote = wire::ballot(header.vote)?;
+        let manifest: Manifest = unversioned(&header.manifest)
+            .map_err(|cause| Status::failed_precondition(format!("cannot read the manifest: {cause}")))?;
+        if let Some(objection) = manifest.objection(&member.cluster()) {
+            return Err(Status::failed_precondition(format!("cannot install the snapshot: {objection}")));
+        }
+        let meta = manifest.meta.clone().try_into();
+        let meta = meta.map_err(|cause: crate::encoding::EncodingError| Status::invalid_argument(cause.to_string()))?;
+        let path = member.state.shelf.scratch().map_err(|cause| Status::internal(cause.to_string()))?;
+        let dir = receive(&path, manifest, &mut request.into_inner()).await?;
+        let snapshot = Snapshot { meta, snapshot: Arc::new(dir) };
+        let reply = member.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(Response::new(proto::SnapshotReply { vote: Some((&reply.vote).into()) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        mut request: Request<proto::TransferLeaderRequest>,
+    ) -> Result<Response<proto::TransferLeaderReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let request = request.into_inner();
+        let from = wire::ballot(request.from_leader)?;
+        let asked = TransferLeaderRequest::new(from, request.to_node, request.last_log_id.map(Into::into));
+        let answer = member.raft.handle_transfer_leader(asked).await.map_err(stopped)?;
+        let refusal = answer.err().map(|refusal| refusal.to_string()).unwrap_or_default();
+        Ok(Response::new(proto::TransferLeaderReply { refusal }))
+    }
+
+    async fn propose(
+        &self,
+        mut request: Request<proto::ProposeRequest>,
+    ) -> Result<Response<proto::ProposeReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let request = request.into_inner();
+        let wait = Duration::from_millis(request.timeout_millis.into());
+        let orders: Result<Vec<Order>, _> = request.orders.iter().map(|order| from_bytes(order)).collect();
+        let orders =
+            orders.map_err(|_| Status::failed_precondition("this node does not know an order; it is older"))?;
+        let placed = join_all(orders.into_iter().map(|order| {
+            let member = &member;
+            async move {
+                let placed = tokio::time::timeout(wait, member.propose_here(order)).await;
+                outcome_to_wire(placed.unwrap_or(Err(NotHere::Unknown)))
+            }
+        }));
+        Ok(Response::new(proto::ProposeReply { outcomes: placed.await }))
+    }
+
+    async fn read_index(
+        &self,
+        mut request: Request<proto::ReadIndexRequest>,
+    ) -> Result<Response<proto::ReadIndexReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let reply = match member.read_point_here().await {
+            Some(point) => {
+                proto::ReadIndexReply { confirmed: true, index: point.index, cluster_time_millis: point.time.millis() }
+            }
+            None => proto::ReadIndexReply::default(),
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn status(&self, mut request: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        // The end first: the roster may then be newer than it says, never older.
+        let applied_end = member.state.view().end();
+        let status = member.status();
+        Ok(Response::new(proto::StatusReply {
+            role: status.role.as_str().to_owned(),
+            term: status.term,
+            leader: status.leader.unwrap_or(0),
+            applied_end,
+            last_log: status.last_log,
+            version: member.version.clone(),
+            members: wire::members_to_wire(&member.directory.roster()),
+        }))
+    }
+
+    async fn promote(
+        &self,
+        mut request: Request<proto::PromoteRequest>,
+    ) -> Result<Response<proto::PromoteReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let reply = match member.promote_here(request.into_inner().node).await {
+            Promotion::Voter => proto::PromoteReply { voter: true, detail: String::new() },
+            Promotion::NotYet(detail) => proto::PromoteReply { voter: false, detail },
+        };
+        Ok(Response::new(reply))
+    }
+}
+
+#[tonic::async_trait]
+impl door_server::Door for Newcomers {
+    async fn join(&self, request: Request<proto::JoinRequest>) -> Result<Response<proto::JoinReply>, Status> {
+        use proto::join_reply::Outcome;
+
+        let member = current(&self.member)?;
+        let pin = pin(&request)?;
+        let request = request.into_inner();
+        let outcome = match admit_newcomer(&member, pin, &request).await {
+            Ok(admitted) => Outcome::Admitted(admitted),
+            Err(refusal) => {
+                tracing::warn!(%pin, refusal = refusal.as_str_name(), "a newcomer was refused");
+                Outcome::Refused(refusal.into())
+            }
+        };
+        Ok(Response::new(proto::JoinReply { outcome: Some(outcome) }))
+    }
+}
+
+async fn admit_newcomer(
+    member: &Member,
+    pin: Pin,
+    request: &proto::JoinRequest,
+) -> Result<proto::Admitted, proto::Refusal> {
+    if request.cluster != member.cluster() {
+        return Err(proto::Refusal::OtherCluster);
+    }
+    if crate::config::check_address(&request.address).is_err() {
+        return Err(proto::Refusal::BadAddress);
+    }
+    let node = PeerNode { address: request.address.clone(), pin };
+    let order = Order::ConsumeJoinToken { hash: secret_hash(&request.secret), node };
+    let placed = member.propose(order, JOIN_TIMEOUT).await.map_err(|_| proto::Refusal::NoQuorum)?;
+    match from_bytes(&placed.outcome.body) {
+        Ok(OrderOutcome::Registered { node }) => {
+            let applied_end = member.state.view().end();
+            let roster = member.directory.roster();
+            tracing::info!(node, %pin, "a newcomer was registered");
+            Ok(proto::Admitted { node, members: wire::members_to_wire(&roster), applied_end })
+        }
+        Ok(OrderOutcome::UsedToken) => Err(proto::Refusal::UsedToken),
+        Ok(OrderOutcome::ExpiredToken) => Err(proto::Refusal::ExpiredToken),
+        Ok(OrderOutcome::UnknownToken) => Err(proto::Refusal::UnknownToken),
+        Ok(OrderOutcome::TokenCreated { .. } | OrderOutcome::Done | OrderOutcome::UnknownNode) | Err(_) => {
+            Err(proto::Refusal::Unspecified)
+        }
+    }
+}
+
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A newcomer has no business sending more.
+const DOOR_MESSAGE: usize = 16 << 10;

@@ -1,0 +1,19 @@
+//! The replicated state: RocksDB in generation directories, changed by one batch for each run of applied entries.
+
+mod generation;
+mod machine;
+mod orders;
+mod overlay;
+mod progress;
+mod rows;
+mod snapshot;
+mod store;
+mod view;
+
+pub(crate) use machine::Machine;
+pub(crate) use rows::Roster;
+pub(crate) use snapshot::{Manifest, SnapshotDir, finish};
+pub(crate) use store::{StateStore, ViewInner};
+
+#[cfg(test)]
+pub(crate) use overlay::Overlay;

@@ -1,0 +1,98 @@
+//! The room's own orders: join tokens and the roster. Deterministic: time is cluster time, ids are log indices.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use signet_model::time::UnixTime;
+
+use super::overlay::Overlay;
+use super::rows::{NODE_PREFIX, TOKEN_PREFIX, TokenRow, prefixed};
+use crate::encoding::{EncodingError, unversioned, versioned};
+use crate::types::{Membership, Order, OrderOutcome, PeerNode};
+
+/// Applies one of the room's own orders at a log index and a cluster time.
+pub(crate) fn apply_order(
+    rows: &mut Overlay<'_>,
+    index: u64,
+    at: UnixTime,
+    order: &Order,
+) -> Result<OrderOutcome, EncodingError> {
+    match order {
+        // Told apart before this is called.
+        Order::Application(_) => Ok(OrderOutcome::Done),
+        Order::CreateJoinToken { hash, ttl_millis, caller } => {
+            forget_old_tokens(rows, at)?;
+            let expires_at = at.after(Duration::from_millis(*ttl_millis));
+            let row = TokenRow { expires_at, used_by: None, caller: caller.clone() };
+            rows.write(prefixed(TOKEN_PREFIX, hash), versioned(&row));
+            Ok(OrderOutcome::TokenCreated { expires_at })
+        }
+        Order::ConsumeJoinToken { hash, node } => consume(rows, index, at, hash, node),
+        Order::SetAddress { node, address } => {
+            let key = node_key(*node);
+            let Some(bytes) = rows.read(&key) else { return Ok(OrderOutcome::UnknownNode) };
+            let known: PeerNode = unversioned(&bytes)?;
+            rows.write(key, versioned(&PeerNode { address: address.clone(), ..known }));
+            Ok(OrderOutcome::Done)
+        }
+    }
+}
+
+/// Enters new members of `membership` into the roster and removes from it who was in `before` and is no more.
+pub(crate) fn apply_membership(rows: &mut Overlay<'_>, before: &Membership, membership: &Membership) {
+    let now: BTreeSet<u64> = membership.nodes().map(|(id, _)| *id).collect();
+    for (id, node) in membership.nodes() {
+        if rows.read(&node_key(*id)).is_none() {
+            rows.write(node_key(*id), versioned(node));
+        }
+    }
+    for (id, _) in before.nodes().filter(|(id, _)| !now.contains(id)) {
+        rows.remove(node_key(*id));
+    }
+}
+
+/// The row key of a member.
+pub(crate) fn node_key(id: u64) -> Vec<u8> {
+    prefixed(NODE_PREFIX, &id.to_be_bytes())
+}
+
+fn consume(
+    rows: &mut Overlay<'_>,
+    index: u64,
+    at: UnixTime,
+    hash: &[u8],
+    node: &PeerNode,
+) -> Result<OrderOutcome, EncodingError> {
+    let key = prefixed(TOKEN_PREFIX, hash);
+    let Some(bytes) = rows.read(&key) else { return Ok(OrderOutcome::UnknownToken) };
+    let token: TokenRow = unversioned(&bytes)?;
+    if let Some(user) = token.used_by {
+        // A newcomer whose first answer was lost asks again and must get the same id.
+        let Some(known) = rows.read(&node_key(user)) else { return Ok(OrderOutcome::UsedToken) };
+        let known: PeerNode = unversioned(&known)?;
+        if known.pin != node.pin {
+            return Ok(OrderOutcome::UsedToken);
+        }
+        rows.write(node_key(user), versioned(node));
+        return Ok(OrderOutcome::Registered { node: user });
+    }
+    if at >= token.expires_at {
+        return Ok(OrderOutcome::ExpiredToken);
+    }
+    rows.write(key, versioned(&TokenRow { used_by: Some(index), ..token }));
+    rows.write(node_key(index), versioned(node));
+    Ok(OrderOutcome::Registered { node: index })
+}
+
+fn forget_old_tokens(rows: &mut Overlay<'_>, at: UnixTime) -> Result<(), EncodingError> {
+    for (key, bytes) in rows.scan_whole(&[TOKEN_PREFIX], &[TOKEN_PREFIX], usize::MAX) {
+        let token: TokenRow = unversioned(&bytes)?;
+        if at >= token.expires_at.after(TOKEN_MEMORY) {
+            rows.remove(key);
+        }
+    }
+    Ok(())
+}
+
+/// For so long an ended token is told "used" or "expired" instead of "unknown".
+const TOKEN_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);

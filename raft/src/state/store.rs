@@ -1,0 +1,251 @@
+//! The state of this node: the generation in force, the newest view of it, and how entries change it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use openraft::EntryPayload;
+use signet_model::rows::Space;
+use signet_model::stored::to_bytes;
+use signet_model::time::UnixTime;
+use tokio::sync::watch;
+
+use super::generation::Generation;
+use super::orders::{apply_membership, apply_order};
+use super::overlay::Overlay;
+use super::progress::Progress;
+use super::rows::{APPLIED_KEY, AppliedRow, CLUSTER_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, read};
+use super::snapshot::{Shelf, SnapshotDir};
+pub(crate) use super::view::ViewInner;
+use crate::encoding::{EncodingError, StoredMembershipForm, unversioned, versioned};
+use crate::error::OpenError;
+use crate::fatal;
+use crate::machine::{ApplyContext, StateMachine};
+use crate::types::{LogEntry, LogId, Order, Outcome, Proposal, SnapshotMeta, StoredMembership};
+
+/// This node's state.
+pub(crate) struct StateStore {
+    root: PathBuf,
+    generation: ArcSwap<Generation>,
+    view: ArcSwap<ViewInner>,
+    position: Mutex<Position>,
+    machine: Arc<dyn StateMachine>,
+    pub(crate) shelf: Shelf,
+    pub(crate) progress: Progress,
+    roster: watch::Sender<Arc<Roster>>,
+}
+
+/// How far the state has come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Position {
+    pub(crate) last: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) time: UnixTime,
+}
+
+impl Position {
+    fn end(&self) -> u64 {
+        self.last.map_or(0, |id| id.index + 1)
+    }
+}
+
+impl StateStore {
+    /// Opens the state in `data_dir` and tells the machine what is in it.
+    pub(crate) fn open(data_dir: &Path, machine: Arc<dyn StateMachine>) -> Result<Self, OpenError> {
+        let root = data_dir.join("state");
+        let generation = Generation::current(&root)?;
+        let damaged = |cause: EncodingError| OpenError::Damaged { path: root.clone(), detail: cause.to_string() };
+        let position = load_position(&generation).map_err(damaged)?;
+        let roster = load_roster(&generation).map_err(damaged)?;
+        let view = Arc::new(ViewInner::new(Arc::clone(&generation), position.end(), position.time));
+        let shelf = Shelf::open(data_dir.join("snapshots"))?;
+        let store = Self {
+            root,
+            generation: ArcSwap::new(generation),
+            view: ArcSwap::new(view),
+            position: Mutex::new(position),
+            machine,
+            shelf,
+            progress: Progress::default(),
+            roster: watch::Sender::new(Arc::new(roster)),
+        };
+        store.announce(&all_spaces());
+        Ok(store)
+    }
+
+    /// The newest view.
+    pub(crate) fn view(&self) -> Arc<ViewInner> {
+        self.view.load_full()
+    }
+
+    /// How far the state has come.
+    pub(crate) fn position(&self) -> Position {
+        self.lock().clone()
+    }
+
+    /// The members, and a way to hear of changes.
+    pub(crate) fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.subscribe()
+    }
+
+    /// The cluster whose state this is; `None` for a new one.
+    pub(crate) fn cluster(&self) -> Option<Vec<u8>> {
+        read(&self.generation.load().db, CLUSTER_KEY)
+    }
+
+    /// Marks the state as the cluster's.
+    pub(crate) fn set_cluster(&self, cluster: &[u8]) {
+        let generation = self.generation.load();
+        if let Err(cause) = generation.db.put(CLUSTER_KEY, cluster).and_then(|()| generation.db.flush_wal(true)) {
+            fatal::abort("cannot write the replicated state", &cause);
+        }
+    }
+
+    /// Applies entries, all in one batch, and returns an outcome for each once they are visible.
+    pub(crate) fn apply(&self, entries: &[LogEntry]) -> io::Result<Vec<Outcome>> {
+        let mut position = self.position();
+        let generation = self.generation.load_full();
+        let mut rows = Overlay::new(&generation.db);
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            outcomes.push(self.apply_one(&mut rows, &mut position, entry)?);
+        }
+        if let Some(last) = &position.last {
+            let row = AppliedRow { id: last.into(), time: position.time };
+            rows.write(APPLIED_KEY.to_vec(), versioned(&row));
+        }
+        let roster_changed = rows.roster_changed();
+        let (batch, changed) = rows.into_batch();
+        // Not synced: after a power cut the state is an older whole one, and the log, which is synced, makes up for it.
+        if let Err(cause) = generation.db.write(batch) {
+            fatal::abort("cannot write the replicated state", &cause);
+        }
+        *self.lock() = position;
+        if roster_changed {
+            self.roster.send_replace(Arc::new(load_roster(&generation)?));
+        }
+        self.announce(&changed);
+        Ok(outcomes)
+    }
+
+    fn apply_one(&self, rows: &mut Overlay<'_>, position: &mut Position, entry: &LogEntry) -> io::Result<Outcome> {
+        let index = entry.log_id.index;
+        let mut body = Bytes::new();
+        match &entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Normal(Proposal { stamp, order }) => {
+                position.time = position.time.max(*stamp);
+                let at = position.time;
+                body = match order {
+                    Order::Application(command) => {
+                        let context = ApplyContext { index, at };
+                        self.machine.apply(rows, context, command).map_err(io::Error::other)?.into()
+                    }
+                    Order::CreateJoinToken { .. } | Order::ConsumeJoinToken { .. } | Order::SetAddress { .. } => {
+                        to_bytes(&apply_order(rows, index, at, order)?).into()
+                    }
+                };
+            }
+            EntryPayload::Membership(membership) => {
+                apply_membership(rows, position.membership.membership(), membership);
+                position.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                let form = StoredMembershipForm::from(&position.membership);
+                rows.write(MEMBERSHIP_KEY.to_vec(), versioned(&form));
+            }
+        }
+        position.last = Some(entry.log_id);
+        Ok(Outcome { at: position.time, body })
+    }
+
+    /// Takes a checkpoint of what is applied now, into a scratch directory.
+    pub(crate) fn checkpoint(&self) -> io::Result<(PathBuf, SnapshotMeta)> {
+        let position = self.position();
+        let path = self.shelf.checkpoint(&self.generation.load().db)?;
+        Ok((path, SnapshotMeta { last_log_id: position.last, last_membership: position.membership }))
+    }
+
+    /// Makes what is applied last, for an orderly end.
+    pub(crate) fn flush(&self) {
+        if let Err(cause) = self.generation.load().db.flush_wal(true) {
+            tracing::warn!(%cause, "cannot sync the replicated state; the log will make up for it");
+        }
+    }
+
+    /// Writes what is in memory to files, so that the next checkpoint has little left to do.
+    pub(crate) fn settle(&self) {
+        if let Err(cause) = self.generation.load().db.flush() {
+            fatal::abort("cannot write the replicated state", &cause);
+        }
+    }
+
+    /// Puts a received snapshot in force as a new generation.
+    pub(crate) fn install(&self, snapshot: &SnapshotDir) -> io::Result<()> {
+        let meta = snapshot.meta()?;
+        let number = self.generation.load().number + 1;
+        let path = self.root.join(number.to_string());
+        if path.exists() {
+            std::fs::remove_dir_all(&path)?;
+        }
+        snapshot.materialize(&path)?;
+        let generation = Arc::new(Generation::open(&self.root, number).map_err(io::Error::other)?);
+        let position = load_position(&generation)?;
+        if position.last != meta.last_log_id {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the snapshot does not hold what its manifest says",
+            ));
+        }
+        let roster = load_roster(&generation)?;
+        Generation::point(&self.root, number)?;
+        *self.lock() = position;
+        let before = self.generation.swap(generation);
+        before.replaced();
+        self.shelf.adopt(snapshot)?;
+        self.roster.send_replace(Arc::new(roster));
+        self.announce(&all_spaces());
+        Ok(())
+    }
+
+    /// Makes what was written visible, then tells the machine, then wakes who waits.
+    fn announce(&self, changed: &BTreeSet<Space>) {
+        let position = self.position();
+        let end = position.end();
+        let view = Arc::new(ViewInner::new(self.generation.load_full(), end, position.time));
+        self.view.store(Arc::clone(&view));
+        self.machine.applied(&*view, end.saturating_sub(1), changed);
+        self.progress.advance(end);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Position> {
+        self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn all_spaces() -> BTreeSet<Space> {
+    Space::ALL.iter().copied().collect()
+}
+
+fn load_position(generation: &Generation) -> Result<Position, EncodingError> {
+    let applied = read(&generation.db, APPLIED_KEY);
+    let applied: Option<AppliedRow> = applied.as_deref().map(unversioned).transpose()?;
+    let membership = read(&generation.db, MEMBERSHIP_KEY);
+    let membership: Option<StoredMembershipForm> = membership.as_deref().map(unversioned).transpose()?;
+    Ok(Position {
+        last: applied.map(|row| row.id.into()),
+        membership: membership.map(TryInto::try_into).transpose()?.unwrap_or_default(),
+        time: applied.map(|row| row.time).unwrap_or_default(),
+    })
+}
+
+fn load_roster(generation: &Generation) -> Result<Roster, EncodingError> {
+    let rows = Overlay::new(&generation.db).scan_whole(&[NODE_PREFIX], &[NODE_PREFIX], usize::MAX);
+    rows.into_iter()
+        .map(|(key, value)| {
+            let id = key.get(1..).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
+            Ok((id.ok_or(EncodingError::Empty)?, unversioned(&value)?))
+        })
+        .collect()
+}

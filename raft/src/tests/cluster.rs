@@ -1,0 +1,287 @@
+//! Whole clusters in one process, over real TLS on loopback and real stores.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use signet_model::caller::Caller;
+use signet_model::rows::{Rows, Space};
+use signet_model::time::UnixTime;
+
+use super::machine::Words;
+use crate::{Node, NodeConfig, ProposeError, Role, Timings};
+
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
+
+/// A directory and whoever runs on it.
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) node: Option<Node>,
+    pub(crate) timings: Timings,
+}
+
+impl Place {
+    pub(crate) async fn open() -> Self {
+        Self::with(Timings::lan()).await
+    }
+
+    pub(crate) async fn with(timings: Timings) -> Self {
+        let mut place = Self { dir: tempfile::tempdir().unwrap(), node: None, timings };
+        place.start().await;
+        place
+    }
+
+    pub(crate) async fn start(&mut self) {
+        self.node = Some(Node::open(config(self.dir.path(), self.timings.clone()), words()).await.unwrap());
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    /// As near to `kill -9` as one process allows: nothing is handed over or said goodbye.
+    pub(crate) async fn kill(&mut self) {
+        let node = self.node.take().unwrap();
+        let runtime = node.inner.runtime.lock().unwrap().take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(WAIT)).await.unwrap();
+    }
+}
+
+pub(crate) fn words() -> Arc<Words> {
+    Arc::new(Words::default())
+}
+
+pub(crate) fn config(dir: &Path, timings: Timings) -> NodeConfig {
+    NodeConfig {
+        data_dir: dir.join("data"),
+        peer_listen: "127.0.0.1:0".parse().unwrap(),
+        peer_advertise: None,
+        version: "test".into(),
+        timings,
+        clock: Arc::new(wall_clock),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test is the program here")]
+fn wall_clock() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    UnixTime::from_millis(u64::try_from(since.as_millis()).unwrap())
+}
+
+/// Waits until something holds.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) async fn token(node: &Node) -> String {
+    let caller = Caller::Local { node: 1, uid: 0, pid: 1 };
+    let token = node.create_join_token(&caller, Duration::from_secs(60), WAIT).await.unwrap();
+    token.text.to_string()
+}
+
+/// A cluster of `count` voters; the first was the founder.
+pub(crate) async fn cluster(count: usize, timings: Timings) -> Vec<Place> {
+    let mut places = vec![Place::with(timings.clone()).await];
+    places[0].node().init().await.unwrap();
+    while places.len() < count {
+        let place = Place::with(timings.clone()).await;
+        place.node().join(&token(places.last().unwrap().node()).await).await.unwrap();
+        places.push(place);
+    }
+    places
+}
+
+pub(crate) async fn put(node: &Node, key: &str, value: &str) -> u64 {
+    node.propose(format!("put {key} {value}").into_bytes(), WAIT).await.unwrap().index
+}
+
+pub(crate) fn get(node: &Node, key: &str) -> Option<String> {
+    node.view().row(Space::Meta, key.as_bytes()).map(|value| String::from_utf8(value).unwrap())
+}
+
+async fn leader(places: &[Place]) -> usize {
+    let mut found = None;
+    until("one leader that all running nodes know", || {
+        let running: Vec<_> =
+            places.iter().enumerate().filter_map(|(at, place)| Some((at, place.node.as_ref()?))).collect();
+        let known: BTreeSet<_> = running.iter().map(|(_, node)| node.local_status().leader).collect();
+        found = running.iter().find(|(_, node)| node.local_status().role == Role::Leader).map(|(at, _)| *at);
+        let agreed = known.len() == 1 && found.is_some();
+        async move { agreed }
+    })
+    .await;
+    found.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_one_keeps_what_it_acknowledged_over_a_restart() {
+    let mut place = Place::open().await;
+    assert_eq!(place.node().identity(), None);
+    assert_eq!(place.node().local_status().role, Role::Waiting);
+    assert_eq!(place.node().propose(b"put a 1".to_vec(), WAIT).await, Err(ProposeError::NotMember));
+    let identity = place.node().init().await.unwrap();
+    assert_eq!((identity.cluster_id.len(), identity.node_id), (32, 1));
+    let index = put(place.node(), "a", "1").await;
+    assert_eq!(get(place.node(), "a").unwrap(), "1");
+    let address = place.node().peer_address();
+    place.kill().await;
+    place.start().await;
+    assert_eq!(place.node().identity().unwrap(), identity);
+    assert_eq!(place.node().peer_address(), address, "a port, once taken, is kept");
+    assert!(place.node().barrier(WAIT).await.unwrap() >= index);
+    assert_eq!(get(place.node(), "a").unwrap(), "1");
+    let told = place.node().init().await.unwrap_err().to_string();
+    assert!(told.contains("already"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_takes_proposals_and_reads_its_own_and_others_writes() {
+    let places = cluster(3, Timings::lan()).await;
+    for (at, place) in places.iter().enumerate() {
+        put(place.node(), "key", &at.to_string()).await;
+        assert_eq!(get(place.node(), "key").unwrap(), at.to_string(), "its own write");
+        for other in &places {
+            other.node().barrier(WAIT).await.unwrap();
+            assert_eq!(get(other.node(), "key").unwrap(), at.to_string(), "another's acknowledged write");
+        }
+    }
+    for place in &places {
+        let grant = place.node().lease(WAIT).await.unwrap();
+        assert!(place.node().view().index() >= grant.index);
+        assert!(grant.cluster_time >= place.node().view().cluster_time());
+        let status = place.node().cluster_status(WAIT).await;
+        assert!(status.confirmed);
+        assert_eq!(status.nodes.len(), 3);
+        assert_eq!(status.nodes.iter().filter(|node| node.role == Role::Leader).count(), 1, "{status:?}");
+        assert_eq!(status.nodes.iter().filter(|node| node.role == Role::Follower).count(), 2, "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
+    let mut places = cluster(3, Timings::lan()).await;
+    for round in 0..3 {
+        let killed = leader(&places).await;
+        put(places[(killed + 1) % 3].node(), &format!("before{round}"), "1").await;
+        places[killed].kill().await;
+        let survivor = places[(killed + 1) % 3].node();
+        let began = Instant::now();
+        loop {
+            match survivor.propose(format!("put after{round} 1").into_bytes(), WAIT).await {
+                Ok(_) => break,
+                Err(ProposeError::Unknown) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        println!("round {round}: writes paused for {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5));
+        places[killed].start().await;
+        let returned = places[killed].node();
+        until("the killed node catches up", || async { returned.barrier(WAIT).await.is_ok() }).await;
+        for key in [format!("before{round}"), format!("after{round}")] {
+            for place in &places {
+                place.node().barrier(WAIT).await.unwrap();
+                assert_eq!(get(place.node(), &key).unwrap(), "1");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_shuts_down_hands_its_leadership_over() {
+    let mut places = cluster(3, Timings::lan()).await;
+    let first = leader(&places).await;
+    let survivor = places[(first + 1) % 3].node().clone();
+    let leaving = places[first].node.take().unwrap();
+    leaving.shutdown(WAIT).await;
+    drop(leaving);
+    let began = Instant::now();
+    put(&survivor, "a", "1").await;
+    println!("writes paused for {:?} after the hand-over", began.elapsed());
+    places[first].start().await;
+    let back = places[first].node();
+    until("it is back", || async { back.barrier(WAIT).await.is_ok() && get(back, "a").is_some() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_nothing_is_promised() {
+    let mut places = cluster(3, Timings::lan()).await;
+    places[0].kill().await;
+    places[1].kill().await;
+    let left = places[2].node();
+    let short = Duration::from_secs(1);
+    until("the lone node knows that it is alone", || async { left.barrier(short).await.is_err() }).await;
+    let refused = left.propose(b"put a 1".to_vec(), short).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NoQuorum | ProposeError::Unknown), "{refused:?}");
+    let status = left.cluster_status(short).await;
+    assert!(!status.confirmed);
+    assert_eq!(status.nodes.iter().filter(|node| node.role == Role::Unreachable).count(), 2, "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_killed_at_once_come_back_with_everything() {
+    let mut places = cluster(3, Timings::lan()).await;
+    put(places[1].node(), "a", "1").await;
+    for place in &mut places {
+        place.kill().await;
+    }
+    for place in &mut places {
+        place.start().await;
+    }
+    for place in &places {
+        let node = place.node();
+        until("a quorum again", || async { node.barrier(WAIT).await.is_ok() }).await;
+        assert_eq!(get(node, "a").unwrap(), "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_behind_node_is_brought_up_by_a_snapshot() {
+    let timings = Timings { snapshot_every: 50, log_kept: 10, ..Timings::lan() };
+    let mut places = cluster(3, timings).await;
+    let behind = (leader(&places).await + 1) % 3;
+    places[behind].kill().await;
+    let writer = (behind + 1) % 3;
+    for at in 0..300 {
+        put(places[writer].node(), &format!("key{at:03}"), "1").await;
+    }
+    let purged = |node: &Node| node.member().unwrap().state.shelf.newest().is_some();
+    let writer_node = places[writer].node().clone();
+    until("a snapshot was made", || async { purged(&writer_node) }).await;
+    places[behind].start().await;
+    let node = places[behind].node();
+    until("it has everything", || async { node.barrier(WAIT).await.is_ok() && get(node, "key299").is_some() }).await;
+    assert_eq!(node.view().scan(Space::Meta, b"key", None, 1000).len(), 300);
+    let generation = std::fs::read_dir(places[behind].dir.path().join("data/state")).unwrap();
+    let names: Vec<_> = generation.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.contains(&"1".to_owned()), "a new generation took the first one's place: {names:?}");
+    // And a newcomer too.
+    let newcomer = Place::with(places[behind].timings.clone()).await;
+    newcomer.node().join(&token(places[behind].node()).await).await.unwrap();
+    newcomer.node().barrier(WAIT).await.unwrap();
+    assert_eq!(newcomer.node().view().scan(Space::Meta, b"key", None, 1000).len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_nobody_knows_stops_the_node() {
+    let place = Place::open().await;
+    place.node().init().await.unwrap();
+    let failed = place.node().failed();
+    let _ = place.node().propose(b"unknown".to_vec(), Duration::from_secs(1)).await;
+    let cause = tokio::time::timeout(WAIT, failed).await.unwrap();
+    assert!(cause.contains("raft has stopped"), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_a_command_that_is_too_large() {
+    let place = Place::open().await;
+    place.node().init().await.unwrap();
+    let refused = place.node().propose(vec![b'x'; (1 << 20) + 1], WAIT).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::TooLarge { .. }));
+}

@@ -1,0 +1,6 @@
+//! Tests of the whole room.
+
+mod cluster;
+mod join;
+mod machine;
+mod storage;
