@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
@@ -75,7 +77,7 @@ impl Accept for TcpListener {
 pub(crate) struct Ending {
     /// No new requests from here on.
     stop: CancellationToken,
-    /// Now, whatever is under way.
+    /// Now, whatever is under way. Never before `stop`.
     cut: CancellationToken,
     max_age: Duration,
     drain: Duration,
@@ -173,24 +175,27 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let Ending { stop, cut, max_age, drain } = ending;
     let connection = http.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
-    let too_old = tokio::time::sleep(ending.max_age);
-    tokio::pin!(too_old);
+    // In a set of its own, so that it is looked at when it has something to say and not at each step of the connection:
+    // the tokens are shared by all connections, and so are their locks.
+    let mut end: FuturesUnordered<_> = std::iter::once(async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(max_age) => {}
+        }
+    })
+    .collect();
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => Some(ended),
-        () = ending.stop.cancelled() => None,
-        () = &mut too_old => None,
-        () = ending.cut.cancelled() => return,
-    };
-    let ended = match ended {
-        Some(ended) => Some(ended),
-        None => {
+        _ = end.next() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => Some(ended),
-                () = tokio::time::sleep(ending.drain) => None,
-                () = ending.cut.cancelled() => None,
+                () = tokio::time::sleep(drain) => None,
+                () = cut.cancelled() => None,
             }
         }
     };

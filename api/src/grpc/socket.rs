@@ -63,10 +63,14 @@ impl AdminSocket {
         let io = |cause| AdminSocketError::Io { path: text(), cause };
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(AdminSocketError::NotASocket { path: text() }),
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(AdminSocketError::InUse { path: text() });
-            }
-            Ok(_) => std::fs::remove_file(path).map_err(io)?,
+            Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => return Err(AdminSocketError::InUse { path: text() }),
+                // Nobody listens: a server left it when it was killed.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(io)?;
+                }
+                Err(error) => return Err(io(error)),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io(error)),
         }

@@ -12,6 +12,8 @@ use signet_api::proto::bundle::bundle_client::BundleClient;
 use signet_api::proto::policy::ApplyRequest;
 use signet_api::proto::policy::policy_client::PolicyClient;
 use signet_model::refusal::{Reason, Refusal};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -142,6 +144,13 @@ async fn a_stop_cuts_what_does_not_end_in_time() {
     while let Some(ended) = soon(node.tasks.join_next()).await {
         ended.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_caller_who_says_nothing_is_not_waited_for() {
+    let node = Node::with(Limits { handshake: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut silent = TcpStream::connect(node.grpc).await.unwrap();
+    assert_eq!(soon(silent.read(&mut [0; 1])).await.unwrap(), 0);
 }
 
 #[tokio::test]
