@@ -51,6 +51,8 @@ pub struct Entry {
     pub revision: u64,
     /// When it was made, in whole seconds.
     pub created_at: UnixTime,
+    /// Who made the latest change, as proven at the node where they asked.
+    pub changed_by: String,
 }
 
 /// What came of one entry of a batch.
@@ -300,8 +302,9 @@ impl AdminClient {
 
 impl Entry {
     fn read(entry: types::Entry) -> Result<Self, ClientError> {
+        let changed_by = entry.signet_changed_by.clone();
         let (id, spec, revision, created_at) = wire::entry::read(entry).map_err(|e| ClientError::protocol(e.detail))?;
-        Ok(Self { id, spec, revision, created_at })
+        Ok(Self { id, spec, revision, created_at, changed_by })
     }
 }
 

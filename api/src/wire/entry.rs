@@ -83,6 +83,7 @@ pub(crate) fn from_entry(entry: RegistrationEntry) -> types::Entry {
     types::Entry {
         revision_number: signed(entry.revision),
         created_at: signed(entry.created_at.secs()),
+        signet_changed_by: entry.changed_by.to_string(),
         ..from_spec(Some(&entry.id), entry.spec)
     }
 }
@@ -105,6 +106,7 @@ pub(crate) fn from_spec(id: Option<&EntryId>, spec: EntrySpec) -> types::Entry {
         jwt_svid_ttl: spec.jwt_svid_ttl_secs.try_into().unwrap_or(i32::MAX),
         hint: spec.hint,
         created_at: 0,
+        signet_changed_by: String::new(),
         additional_attributes: Some(types::entry::AdditionalAttributes {
             disable_x509_svid_prefetch: spec.disable_x509_svid_prefetch,
             jwt_svid_include_jti: spec.jwt_svid_include_jti,
@@ -146,6 +148,7 @@ mod tests {
             jwt_svid_ttl: 30,
             hint: "h".into(),
             created_at: 0,
+            signet_changed_by: String::new(),
             additional_attributes: Some(types::entry::AdditionalAttributes {
                 disable_x509_svid_prefetch: true,
                 jwt_svid_include_jti: true,

@@ -24,6 +24,7 @@ pub(crate) fn entry(entry: types::Entry, mask: Option<&types::EntryMask>) -> typ
         hint: keep(mask.hint, entry.hint),
         created_at: keep(mask.created_at, entry.created_at),
         additional_attributes: entry.additional_attributes.filter(|_| mask.additional_attributes),
+        signet_changed_by: String::new(),
     }
 }
 

@@ -28,6 +28,7 @@ struct EntryDocument<'a> {
     expires_at: u64,
     revision: u64,
     created_at: u64,
+    changed_by: &'a str,
 }
 
 impl<'a> From<&'a Entry> for EntryDocument<'a> {
@@ -49,6 +50,7 @@ impl<'a> From<&'a Entry> for EntryDocument<'a> {
             expires_at: spec.expires_at_secs,
             revision: entry.revision,
             created_at: entry.created_at.secs(),
+            changed_by: &entry.changed_by,
         }
     }
 }
@@ -76,6 +78,7 @@ pub(super) fn one(entry: &Entry, output: Output) -> Result<(), Failure> {
         ("expires at", show_timestamp(spec.expires_at_secs)),
         ("revision", entry.revision.to_string()),
         ("created at", show_timestamp(entry.created_at.secs())),
+        ("changed by", entry.changed_by.clone()),
     ])
 }
 
@@ -126,8 +129,13 @@ mod tests {
             disable_x509_svid_prefetch: false,
             jwt_svid_include_jti: false,
         };
-        let entry =
-            Entry { id: "web-1".parse().unwrap(), spec, revision: 2, created_at: UnixTime::from_secs(1_795_298_400) };
+        let entry = Entry {
+            id: "web-1".parse().unwrap(),
+            spec,
+            revision: 2,
+            created_at: UnixTime::from_secs(1_795_298_400),
+            changed_by: "uid 0 (pid 7) on node 1".to_owned(),
+        };
         assert_eq!(
             serde_json::to_value(EntryDocument::from(&entry)).unwrap(),
             json!({
@@ -146,6 +154,7 @@ mod tests {
                 "expires_at": 0,
                 "revision": 2,
                 "created_at": 1_795_298_400,
+                "changed_by": "uid 0 (pid 7) on node 1",
             })
         );
     }
