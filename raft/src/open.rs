@@ -19,7 +19,7 @@ use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::member::Member;
 use crate::node::Inner;
-use crate::peer::{Directory, Listener, PeerKey, Tls, for_members, for_newcomers};
+use crate::peer::{Directory, Listener, PeerKey, Stranger, Tls, for_members, for_newcomers};
 use crate::state::StateStore;
 
 /// Opens everything; raft does not run yet.
@@ -231,26 +231,30 @@ struct Serving {
 impl Serving {
     /// To be called on the raft runtime.
     fn start(self) -> std::io::Result<()> {
-        let (listener, members, newcomers) = Listener::new(self.listener, &self.tls, self.directory)?;
+        let (listener, members, newcomers) = Listener::new(self.listener, &self.tls, self.directory.clone())?;
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(listener.run()).await });
-        let (stop, peers) = (self.stop.clone(), for_members(self.member.clone()));
+        // A newcomer that was registered already, and asks again because the answer was lost, comes in as a member.
+        let (peers, late) = (for_members(self.member.clone()), for_newcomers(self.member.clone()));
+        let stop = self.stop.clone();
         tokio::spawn(async move {
             let server = tonic::transport::Server::builder()
                 .initial_stream_window_size(4 << 20)
                 .initial_connection_window_size(4 << 20)
                 .max_frame_size(64 << 10)
                 .http2_keepalive_interval(Some(Duration::from_secs(5)))
-                .add_service(peers);
+                .add_service(peers)
+                .add_service(late);
             let incoming = ReceiverStream::new(members);
             report(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await);
         });
-        let (stop, door) = (self.stop, for_newcomers(self.member));
+        let (stop, door, stranger) = (self.stop, for_newcomers(self.member), Stranger::new(self.directory));
         tokio::spawn(async move {
             let server = tonic::transport::Server::builder()
                 .max_concurrent_streams(Some(4))
                 .timeout(Duration::from_secs(30))
-                .add_service(door);
+                .add_service(door)
+                .add_service(stranger);
             let incoming = ReceiverStream::new(newcomers);
             report(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await);
         });

@@ -33,7 +33,7 @@ pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
 }
 
-/// Notices the end of raft, and has snapshots made.
+/// Notices the end of raft, keeps connections to all members, and has snapshots made.
 async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Sender<Option<String>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,6 +41,7 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
     loop {
         ticks.tick().await;
         let Some(member) = member.upgrade() else { return };
+        member.links.warm();
         let metrics = member.raft.metrics().borrow_watched().clone();
         if let Err(fatal) = metrics.running_state {
             failed.send_replace(Some(format!("raft has stopped: {fatal}")));

@@ -24,7 +24,7 @@ pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 use crate::config::{NodeConfig, Timings};
 use crate::identity::Record;
 use crate::log::LogStore;
-use crate::peer::{Directory, Links, Network, Tls};
+use crate::peer::{Clocks, Directory, Links, Network, Tls};
 use crate::state::{Machine, StateStore};
 use crate::status::{LocalStatus, Peer, Role};
 use crate::types::{PeerNode, TypeConfig};
@@ -41,7 +41,7 @@ pub(crate) struct Member {
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<Links>,
     leadership: watch::Receiver<Leadership>,
-    clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
+    clocks: Arc<Clocks>,
     pub(crate) version: String,
     /// Room for proposals that wait for their commit here.
     slots: Semaphore,
@@ -72,7 +72,9 @@ impl Member {
     /// Starts raft and the member's tasks. To be called on the raft runtime.
     pub(crate) async fn start(parts: Parts, config: &NodeConfig) -> Result<Arc<Self>, String> {
         let Parts { record, log, state, directory, tls } = parts;
-        let links = Arc::new(Links::new(tls, Arc::clone(&directory), Handle::current()));
+        let clocks = Arc::new(Clocks::new(Arc::clone(&config.clock)));
+        let links = Links::new(tls, Arc::clone(&directory), Arc::clone(&clocks), Handle::current());
+        let links = Arc::new(links);
         let machine = Machine::new(Arc::clone(&state), record.cluster.to_vec());
         let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
         let raft = Raft::new(record.node, Arc::new(settings), Network::new(Arc::clone(&links)), log, machine);
@@ -88,7 +90,7 @@ impl Member {
             directory,
             links,
             leadership,
-            clock: Arc::clone(&config.clock),
+            clocks,
             version: config.version.clone(),
             slots: Semaphore::new(PROPOSALS),
             forwards,
@@ -117,7 +119,12 @@ impl Member {
 
     /// The clock that stamps entries, never behind cluster time.
     pub(crate) fn cluster_time_now(&self) -> UnixTime {
-        (self.clock)().max(self.state.view().cluster_time())
+        self.clocks.stamp().max(self.state.view().cluster_time())
+    }
+
+    /// This node's own clock.
+    pub(crate) fn clock(&self) -> UnixTime {
+        self.clocks.own()
     }
 
     /// Whether this node votes, and no change of the voters is half done.

@@ -84,7 +84,7 @@ impl Member {
     /// Proposes if this node leads, and returns when it is applied here.
     pub(crate) async fn propose_here(&self, order: Order) -> Result<Placed, NotHere> {
         let _slot = self.slots.try_acquire().map_err(|_| NotHere::Overloaded)?;
-        let proposal = Proposal { stamp: (self.clock)(), order };
+        let proposal = Proposal { stamp: self.clocks.stamp(), order };
         match self.raft.client_write(proposal).await {
             Ok(written) => Ok(Placed { index: written.log_id.index, outcome: written.data }),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(other))) => {

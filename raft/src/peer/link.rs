@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::clocks::Clocks;
 use super::connect::{ConnectError, Connection, connect};
 use super::directory::Directory;
 use super::proto::peer_client::PeerClient;
@@ -33,6 +34,7 @@ pub(crate) type Client = PeerClient<Connection>;
 pub(crate) struct Links {
     tls: Arc<Tls>,
     directory: Arc<Directory>,
+    clocks: Arc<Clocks>,
     runtime: Handle,
     links: Mutex<HashMap<(u64, Lane), Link>>,
 }
@@ -44,8 +46,8 @@ struct Link {
 
 impl Links {
     /// No links yet; they are made as they are asked for.
-    pub(crate) fn new(tls: Arc<Tls>, directory: Arc<Directory>, runtime: Handle) -> Self {
-        Self { tls, directory, runtime, links: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(tls: Arc<Tls>, directory: Arc<Directory>, clocks: Arc<Clocks>, runtime: Handle) -> Self {
+        Self { tls, directory, clocks, runtime, links: Mutex::new(HashMap::new()) }
     }
 
     /// A client of `peer`, if it is connected now. The first call begins to connect.
@@ -63,6 +65,20 @@ impl Links {
     /// Who the members are.
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// What the members' clocks say.
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// Connects to every member ahead of need: an election or a change of leader must not wait for handshakes.
+    pub(crate) fn warm(&self) {
+        for peer in self.directory.roster().keys().filter(|peer| **peer != self.directory.me()) {
+            for lane in [Lane::Control, Lane::Log, Lane::Calls] {
+                self.client(*peer, lane);
+            }
+        }
     }
 
     fn watch(&self, peer: u64, lane: Lane) -> watch::Receiver<Option<Client>> {

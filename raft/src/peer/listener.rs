@@ -25,16 +25,19 @@ pub(crate) struct PeerStream {
     stream: TlsStream<TcpStream>,
     pin: Pin,
     cut: Pinned<Box<WaitForCancellationFutureOwned>>,
+    token: CancellationToken,
     /// Marks it as ended in the listener's list.
     _open: DropGuard,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Who is at the other end of a call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// The key that was proven.
     pub(crate) pin: Pin,
+    /// Ends the connection.
+    pub(crate) cut: CancellationToken,
 }
 
 /// Accepts connections and sorts them.
@@ -121,7 +124,8 @@ impl Listener {
         let gone = |_| io::Error::other("the listener is closing");
         if directory.as_ref().is_some_and(|directory| directory.knows(pin)) {
             self.remember(pin, token.clone());
-            let stream = PeerStream { stream, pin, cut, _open: token.drop_guard(), _permit: None };
+            let stream =
+                PeerStream { stream, pin, cut, token: token.clone(), _open: token.drop_guard(), _permit: None };
             return self.members.send(Ok(stream)).await.map_err(gone);
         }
         if let Some(directory) = directory {
@@ -129,7 +133,8 @@ impl Listener {
         }
         let permit = Arc::clone(&self.at_the_door).try_acquire_owned();
         let permit = permit.map_err(|_| io::Error::other("too many newcomers at the door"))?;
-        let stream = PeerStream { stream, pin, cut, _open: token.drop_guard(), _permit: Some(permit) };
+        let stream =
+            PeerStream { stream, pin, cut, token: token.clone(), _open: token.drop_guard(), _permit: Some(permit) };
         self.newcomers.send(Ok(stream)).await.map_err(gone)
     }
 
@@ -156,7 +161,7 @@ impl Connected for PeerStream {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { pin: self.pin }
+        Caller { pin: self.pin, cut: self.token.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the nodes of a cluster speak with each other: mutually authenticated TLS between keys that the replicated roster
 //! pins, and gRPC on it.
 
+mod clocks;
 mod connect;
 mod directory;
 mod key;
@@ -9,9 +10,11 @@ mod listener;
 mod network;
 mod receive;
 mod server;
+mod stranger;
 mod tls;
 mod wire;
 
+pub(crate) use clocks::Clocks;
 pub(crate) use connect::{ConnectError, connect};
 pub(crate) use directory::{Directory, Vouched};
 pub(crate) use key::PeerKey;
@@ -19,6 +22,7 @@ pub(crate) use link::{Lane, Links};
 pub(crate) use listener::Listener;
 pub(crate) use network::Network;
 pub(crate) use server::{for_members, for_newcomers};
+pub(crate) use stranger::Stranger;
 pub(crate) use tls::Tls;
 pub(crate) use wire::members_from_wire;
 

@@ -13,6 +13,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot};
+use signet_model::time::UnixTime;
 use tonic::{Code, Status};
 
 use super::link::{Client, Lane, Links};
@@ -99,19 +100,16 @@ impl Peer {
         wire::vote_reply_from_wire(reply).map_err(|status| rpc_error(&status))
     }
 
-    async fn open_append<S>(
-        self_links: Arc<Links>,
-        target: u64,
-        mut client: Client,
-        input: S,
-        timeout: Duration,
+    /// A stream of appends for as long as `requests` goes on and all goes well.
+    async fn open_append(
+        &self,
+        requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>, RPCError<TypeConfig>>
-    where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
-        let envelope = self_links.directory().envelope(target);
-        let requests = input.map(move |request| wire::append_to_wire(&request, envelope.clone()));
-        let opened = tokio::time::timeout(timeout, client.append(requests)).await;
+        let mut client = self.client(self.lane)?;
+        let envelope = self.envelope();
+        let requests = requests.map(move |request| wire::append_to_wire(&request, envelope.clone()));
+        let opened = tokio::time::timeout(STREAM_TIMEOUT, client.append(requests)).await;
         let replies = match opened {
             Ok(Ok(replies)) => replies.into_inner(),
             Ok(Err(status)) => return Err(rpc_error(&status)),
@@ -133,6 +131,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let mut client = self.client(self.lane)?;
         let request = wire::append_to_wire(&rpc, self.envelope());
         let reply = self.timed(RPCTypes::AppendEntries, option.hard_ttl(), client.heartbeat(request)).await?;
+        self.links.clocks().heard(self.target, UnixTime::from_millis(reply.clock_millis));
         wire::append_result_from_wire(reply).map(Into::into).map_err(|status| rpc_error(&status))
     }
 
@@ -150,9 +149,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         if self.lane == Lane::Control {
             return stream_append_sequential(self, input, option);
         }
-        let client = self.client(self.lane);
-        let (links, target) = (Arc::clone(&self.links), self.target);
-        Box::pin(async move { Self::open_append(links, target, client?, input, STREAM_TIMEOUT).await })
+        Box::pin(async move {
+            // openraft's pause after an error lies in the first request: without waiting for that, a peer that is down
+            // would be tried again at once and for ever.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(futures::stream::empty().boxed()) };
+            self.open_append(futures::stream::iter([first]).chain(input)).await
+        })
     }
 
     async fn vote(

@@ -100,7 +100,8 @@ impl peer_server::Peer for Peers {
             return Err(Status::internal("a conflict before the first entry"));
         }
         let result = reply.into_stream_result(prev, last.or(prev));
-        Ok(Response::new(wire::append_result_to_wire(&result)))
+        let clock_millis = member.clock().millis();
+        Ok(Response::new(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) }))
     }
 
     async fn append(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Replies>, Status> {
@@ -262,8 +263,24 @@ async fn admit_newcomer(
     if crate::config::check_address(&request.address).is_err() {
         return Err(proto::Refusal::BadAddress);
     }
+    let hash = secret_hash(&request.secret);
+    // A stranger must not be able to fill the log: what is hopeless is refused before it is proposed. A token may be newer
+    // than this node's state.
+    if member.state.token(&hash).is_none() {
+        member.barrier(JOIN_TIMEOUT).await.map_err(|_| proto::Refusal::NoQuorum)?;
+    }
+    match member.state.token(&hash) {
+        None => return Err(proto::Refusal::UnknownToken),
+        Some(token) if token.used_by.is_some_and(|user| member.directory.peer(user).is_none_or(|it| it.pin != pin)) => {
+            return Err(proto::Refusal::UsedToken);
+        }
+        Some(token) if token.used_by.is_none() && member.cluster_time_now() >= token.expires_at => {
+            return Err(proto::Refusal::ExpiredToken);
+        }
+        Some(_) => {}
+    }
     let node = PeerNode { address: request.address.clone(), pin };
-    let order = Order::ConsumeJoinToken { hash: secret_hash(&request.secret), node };
+    let order = Order::ConsumeJoinToken { hash, node };
     let placed = member.propose(order, JOIN_TIMEOUT).await.map_err(|_| proto::Refusal::NoQuorum)?;
     match from_bytes(&placed.outcome.body) {
         Ok(OrderOutcome::Registered { node }) => {

@@ -101,7 +101,7 @@ pub(crate) fn append_result_to_wire(result: &StreamAppendResult<TypeConfig>) -> 
         Err(StreamAppendError::Conflict(id)) => Outcome::Conflict(id.into()),
         Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(vote.into()),
     };
-    proto::AppendReply { outcome: Some(outcome) }
+    proto::AppendReply { outcome: Some(outcome), clock_millis: 0 }
 }
 
 pub(crate) fn append_result_from_wire(reply: proto::AppendReply) -> Result<StreamAppendResult<TypeConfig>, Status> {

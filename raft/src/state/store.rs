@@ -17,7 +17,9 @@ use super::generation::Generation;
 use super::orders::{apply_membership, apply_order};
 use super::overlay::Overlay;
 use super::progress::Progress;
-use super::rows::{APPLIED_KEY, AppliedRow, CLUSTER_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, read};
+use super::rows::{
+    APPLIED_KEY, AppliedRow, CLUSTER_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, TOKEN_PREFIX, TokenRow, prefixed, read,
+};
 use super::snapshot::{Shelf, SnapshotDir};
 pub(crate) use super::view::ViewInner;
 use crate::encoding::{EncodingError, StoredMembershipForm, unversioned, versioned};
@@ -94,6 +96,15 @@ impl StateStore {
     /// The cluster whose state this is; `None` for a new one.
     pub(crate) fn cluster(&self) -> Option<Vec<u8>> {
         read(&self.generation.load().db, CLUSTER_KEY)
+    }
+
+    /// What is known of a join token, by the hash of its secret.
+    pub(crate) fn token(&self, hash: &[u8]) -> Option<TokenRow> {
+        let bytes = read(&self.generation.load().db, &prefixed(TOKEN_PREFIX, hash))?;
+        match unversioned(&bytes) {
+            Ok(row) => Some(row),
+            Err(cause) => fatal::abort("cannot read the replicated state", &cause),
+        }
     }
 
     /// Marks the state as the cluster's.

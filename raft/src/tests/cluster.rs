@@ -285,3 +285,58 @@ async fn refuses_a_command_that_is_too_large() {
     let refused = place.node().propose(vec![b'x'; (1 << 20) + 1], WAIT).await.unwrap_err();
     assert!(matches!(refused, ProposeError::TooLarge { .. }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_takes_the_log_from_a_leader_it_never_heard_of() {
+    let mut places = cluster(3, Timings::lan()).await;
+    places[2].kill().await;
+    let newcomer = Place::open().await;
+    let newcomer_id = newcomer.node().join(&token(places[0].node()).await).await.unwrap().node_id;
+    places.push(newcomer);
+    let first = leader(&places).await;
+    places[first].node().member().unwrap().raft.trigger().transfer_leader(newcomer_id).await.unwrap();
+    until("the newcomer leads", || async { places[3].node().local_status().role == Role::Leader }).await;
+    put(places[3].node(), "a", "1").await;
+    places[2].start().await;
+    let back = places[2].node();
+    until("it has caught up", || async { get(back, "a").is_some() && back.barrier(WAIT).await.is_ok() }).await;
+    assert!(places[3].node().local_status().role == Role::Leader, "the one it had not heard of still leads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_is_cut_off() {
+    let places = cluster(3, Timings::lan()).await;
+    let first = leader(&places).await;
+    let removed = (first + 1) % 3;
+    let id = places[removed].node().identity().unwrap().node_id;
+    let change = openraft::ChangeMembers::RemoveVoters(BTreeSet::from([id]));
+    let leader = places[first].node().member().unwrap();
+    leader.raft.change_membership(change, false).await.unwrap();
+    until("its key is forgotten", || async { leader.directory.peer(id).is_none() }).await;
+    let gone = places[removed].node();
+    let short = Duration::from_millis(500);
+    until("it hears nothing any more", || async { gone.barrier(short).await.is_err() }).await;
+    let refused = gone.propose(b"put a 1".to_vec(), short).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NoQuorum | ProposeError::Unknown), "{refused:?}");
+    put(places[first].node(), "b", "2").await;
+    assert_eq!(get(places[first].node(), "a"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_proposals_at_once_from_all_nodes_are_all_applied_once_and_in_one_order() {
+    let places = cluster(3, Timings::lan()).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in 0..96 {
+        let node = places[client % 3].node().clone();
+        tasks.spawn(async move {
+            for at in 0..20 {
+                put(&node, &format!("{client}-{at}"), "1").await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    for place in &places {
+        place.node().barrier(WAIT).await.unwrap();
+        assert_eq!(place.node().view().scan(Space::Meta, b"", None, 10_000).len(), 96 * 20);
+    }
+}
