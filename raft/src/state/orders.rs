@@ -1,4 +1,5 @@
-//! The room's own orders: join tokens and the roster. Deterministic: time is cluster time, ids are log indices.
+//! The room's own orders: join tokens and the roster. Deterministic: time is cluster time, node ids are counted and never
+//! given twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,17 +7,12 @@ use std::time::Duration;
 use signet_model::time::UnixTime;
 
 use super::overlay::Overlay;
-use super::rows::{NODE_PREFIX, TOKEN_PREFIX, TokenRow, prefixed};
+use super::rows::{LAST_NODE_KEY, NODE_PREFIX, TOKEN_PREFIX, TokenRow, prefixed};
 use crate::encoding::{EncodingError, unversioned, versioned};
 use crate::types::{Membership, Order, OrderOutcome, PeerNode};
 
-/// Applies one of the room's own orders at a log index and a cluster time.
-pub(crate) fn apply_order(
-    rows: &mut Overlay<'_>,
-    index: u64,
-    at: UnixTime,
-    order: &Order,
-) -> Result<OrderOutcome, EncodingError> {
+/// Applies one of the room's own orders at a cluster time.
+pub(crate) fn apply_order(rows: &mut Overlay<'_>, at: UnixTime, order: &Order) -> Result<OrderOutcome, EncodingError> {
     match order {
         // Told apart before this is called.
         Order::Application(_) => Ok(OrderOutcome::Done),
@@ -27,7 +23,7 @@ pub(crate) fn apply_order(
             rows.write(prefixed(TOKEN_PREFIX, hash), versioned(&row));
             Ok(OrderOutcome::TokenCreated { expires_at })
         }
-        Order::ConsumeJoinToken { hash, node } => consume(rows, index, at, hash, node),
+        Order::ConsumeJoinToken { hash, node } => consume(rows, at, hash, node),
         Order::SetAddress { node, address } => {
             let key = node_key(*node);
             let Some(bytes) = rows.read(&key) else { return Ok(OrderOutcome::UnknownNode) };
@@ -56,13 +52,7 @@ pub(crate) fn node_key(id: u64) -> Vec<u8> {
     prefixed(NODE_PREFIX, &id.to_be_bytes())
 }
 
-fn consume(
-    rows: &mut Overlay<'_>,
-    index: u64,
-    at: UnixTime,
-    hash: &[u8],
-    node: &PeerNode,
-) -> Result<OrderOutcome, EncodingError> {
+fn consume(rows: &mut Overlay<'_>, at: UnixTime, hash: &[u8], node: &PeerNode) -> Result<OrderOutcome, EncodingError> {
     let key = prefixed(TOKEN_PREFIX, hash);
     let Some(bytes) = rows.read(&key) else { return Ok(OrderOutcome::UnknownToken) };
     let token: TokenRow = unversioned(&bytes)?;
@@ -79,9 +69,18 @@ fn consume(
     if at >= token.expires_at {
         return Ok(OrderOutcome::ExpiredToken);
     }
-    rows.write(key, versioned(&TokenRow { used_by: Some(index), ..token }));
-    rows.write(node_key(index), versioned(node));
-    Ok(OrderOutcome::Registered { node: index })
+    let id = next_node_id(rows)?;
+    rows.write(key, versioned(&TokenRow { used_by: Some(id), ..token }));
+    rows.write(node_key(id), versioned(node));
+    Ok(OrderOutcome::Registered { node: id })
+}
+
+/// One more than was ever given: a node that comes back under an old id with an empty log could split the cluster.
+fn next_node_id(rows: &mut Overlay<'_>) -> Result<u64, EncodingError> {
+    let last: Option<u64> = rows.read(LAST_NODE_KEY).map(|bytes| unversioned(&bytes)).transpose()?;
+    let id = last.unwrap_or(FIRST_NODE) + 1;
+    rows.write(LAST_NODE_KEY.to_vec(), versioned(&id));
+    Ok(id)
 }
 
 fn forget_old_tokens(rows: &mut Overlay<'_>, at: UnixTime) -> Result<(), EncodingError> {
@@ -94,5 +93,7 @@ fn forget_old_tokens(rows: &mut Overlay<'_>, at: UnixTime) -> Result<(), Encodin
     Ok(())
 }
 
+/// The id of the node that makes the cluster.
+const FIRST_NODE: u64 = 1;
 /// For so long an ended token is told "used" or "expired" instead of "unknown".
 const TOKEN_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -51,6 +51,8 @@ pub(crate) const TOKEN_PREFIX: u8 = 0xF2;
 pub(crate) const NODE_PREFIX: u8 = 0xF3;
 /// Where the cluster's id is.
 pub(crate) const CLUSTER_KEY: &[u8] = &[0xF4];
+/// Where the highest node id is that was ever given to a newcomer.
+pub(crate) const LAST_NODE_KEY: &[u8] = &[0xF5];
 
 /// The row key of `key` in `space`.
 pub(crate) fn row_key(space: Space, key: &[u8]) -> Vec<u8> {

@@ -156,7 +156,7 @@ impl StateStore {
                         self.machine.apply(rows, context, command).map_err(io::Error::other)?.into()
                     }
                     Order::CreateJoinToken { .. } | Order::ConsumeJoinToken { .. } | Order::SetAddress { .. } => {
-                        to_bytes(&apply_order(rows, index, at, order)?).into()
+                        to_bytes(&apply_order(rows, at, order)?).into()
                     }
                 };
             }
