@@ -1,5 +1,7 @@
 //! Registration entries: from call to command, and lists.
 
+use std::collections::BTreeSet;
+
 use signet_api::service::{Call, EntryFilter, EntryPage, Match, Page};
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
 use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry};
@@ -16,17 +18,52 @@ pub(super) async fn create(
     trust_domain: &TrustDomain,
     entries: Vec<(Option<EntryId>, EntrySpec)>,
 ) -> Result<Vec<EntryOutcome>, Refusal> {
-    let mut batch = Batch::default();
+    let (mut batch, mut own_ids) = (Batch::default(), BTreeSet::new());
     for (id, spec) in entries {
         match spec.checked(trust_domain).and_then(federated) {
             Ok(spec) => {
-                let id = id.map_or_else(new_id, Ok)?;
+                let id = match id {
+                    Some(id) => id,
+                    None => {
+                        let id = new_id()?;
+                        own_ids.insert(id.clone());
+                        id
+                    }
+                };
                 batch.send((id, spec));
             }
             Err(refusal) => batch.refuse(refusal),
         }
     }
-    batch.run(async |entries| ledger::propose(node, call, Command::CreateEntries { entries }).await).await
+    batch.run(async |entries| propose_new(node, call, entries, &own_ids).await).await
+}
+
+/// Proposes new entries, and once more when the first proposal's fate is not known, as when the leader just died. An
+/// entry that the first one did make is then similar to itself: its id, rolled here, tells. Ids that operators chose
+/// tell nothing, so such a batch is proposed once.
+async fn propose_new(
+    node: &Node,
+    call: &Call,
+    entries: Vec<(EntryId, EntrySpec)>,
+    own_ids: &BTreeSet<EntryId>,
+) -> Result<Outcome, Refusal> {
+    let ids: Vec<EntryId> = entries.iter().map(|(id, _)| id.clone()).collect();
+    let repeatable = ids.iter().all(|id| own_ids.contains(id));
+    let command = Command::CreateEntries { entries };
+    match ledger::propose(node, call, command.clone()).await {
+        Err(refusal) if repeatable && refusal.reason == Reason::DeadlineExceeded => {
+            let again = outcomes(ledger::propose(node, call, command).await?)?;
+            let made_before = |(outcome, id): (EntryOutcome, EntryId)| match outcome {
+                EntryOutcome::Similar(entry) if entry.id == id => EntryOutcome::Done(entry),
+                EntryOutcome::Done(_)
+                | EntryOutcome::Deleted(_)
+                | EntryOutcome::Similar(_)
+                | EntryOutcome::Refused(_) => outcome,
+            };
+            Ok(Outcome::Entries(again.into_iter().zip(ids).map(made_before).collect()))
+        }
+        result => result,
+    }
 }
 
 pub(super) async fn update(
