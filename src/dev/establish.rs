@@ -1,5 +1,6 @@
 //! From three folders to a cluster that exchanges tokens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,11 +20,22 @@ use super::wait::until;
 use crate::cli::{Failure, bundle_pem, connect, print_text, write_public, write_secret};
 use crate::clock;
 
+/// What the cluster calls the nodes. It gives each its id when it joins, not in a row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ids(BTreeMap<usize, u64>);
+
+impl Ids {
+    /// The id of a node by its place.
+    pub(super) fn of(&self, node: usize) -> u64 {
+        self.0.get(&node).copied().unwrap_or_default()
+    }
+}
+
 /// Starts the nodes, and makes them a cluster if they are none yet.
 ///
 /// # Errors
 /// Something did not work in time.
-pub(super) async fn establish(folder: &Folder, plan: &mut Plan, supervisor: &mut Supervisor) -> Result<(), Failure> {
+pub(super) async fn establish(folder: &Folder, plan: &mut Plan, supervisor: &mut Supervisor) -> Result<Ids, Failure> {
     let key = DemoKey::open_or_make(folder.path())?;
     if !plan.established {
         prepare(folder, plan)?;
@@ -41,13 +53,15 @@ pub(super) async fn establish(folder: &Folder, plan: &mut Plan, supervisor: &mut
         plan.established = true;
         folder.keep_plan(plan)?;
     }
+    let mut ids = Ids::default();
     for node in NODES {
-        until(&format!("node {node} is ready"), READY_WITHIN, || ready(plan, node)).await?;
-        check_id(folder, node).await?;
+        until(&format!("server {node} is ready"), READY_WITHIN, || ready(plan, node)).await?;
+        ids.0.insert(node, id(folder, node).await?);
     }
     let bundle = connect(&folder.socket(1)).await?.bundle().await?;
     write_public(&folder.bundle(), bundle_pem(&bundle).as_bytes())?;
-    try_exchange(folder, plan, &key).await
+    try_exchange(folder, plan, &key).await?;
+    Ok(ids)
 }
 
 /// What the nodes need before their first start.
@@ -66,20 +80,19 @@ fn prepare(folder: &Folder, plan: &Plan) -> Result<(), Failure> {
 
 /// Makes node 1 a cluster, which the others join one after the other.
 async fn form(folder: &Folder, supervisor: &mut Supervisor) -> Result<ClusterStatus, Failure> {
-    say("node 1: starting");
     supervisor.start(folder, 1);
-    let client = until("node 1 answers", READY_WITHIN, || async { connect(&folder.socket(1)).await }).await?;
+    let client = until("the first server answers", READY_WITHIN, || async { connect(&folder.socket(1)).await }).await?;
     let made = client.init_cluster().await?;
-    say("node 1: is a cluster of one, with new keys");
+    say(&format!("node {} is a cluster of one, with new keys", made.answered_by));
     for node in NODES.into_iter().skip(1) {
         let token = client.create_join_token(JOIN_TOKEN_TTL_SECS).await?;
         let file = folder.join_token(node);
         write_secret(&file, token.text.as_bytes())?;
         supervisor.start(folder, node);
-        until(&format!("node {node} has joined"), READY_WITHIN, || joined(&client, node)).await?;
+        until(&format!("server {node} has joined"), READY_WITHIN, || joined(&client, node)).await?;
         // It is used up; a restart of the node must not look for it.
         std::fs::remove_file(&file).map_err(|cause| Failure::file("remove", &file, cause))?;
-        say(&format!("node {node}: has joined"));
+        say(&format!("node {} has joined", id(folder, node).await?));
     }
     Ok(made)
 }
@@ -106,16 +119,9 @@ async fn restart(folder: &Folder, supervisor: &mut Supervisor) -> Result<Cluster
     .await
 }
 
-/// `dev.json` and the terminal call nodes by the cluster's ids, which are given in the order of joining.
-async fn check_id(folder: &Folder, node: usize) -> Result<(), Failure> {
-    let id = connect(&folder.socket(node)).await?.cluster_status().await?.answered_by;
-    if usize::try_from(id).is_ok_and(|id| id == node) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Reason::Internal.code(),
-        format!("node {node} has the id {id} in its cluster; remove its data and start anew"),
-    ))
+/// What the cluster calls the node.
+async fn id(folder: &Folder, node: usize) -> Result<u64, Failure> {
+    Ok(connect(&folder.socket(node)).await?.cluster_status().await?.answered_by)
 }
 
 /// Demo entries and the demo policy.
@@ -172,7 +178,7 @@ async fn try_exchange(folder: &Folder, plan: &Plan, key: &DemoKey) -> Result<(),
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"),
             ("client_assertion", assertion.token.as_str()),
         ];
-        until(&format!("node {node} exchanges a token"), READY_WITHIN, || async {
+        until(&format!("server {node} exchanges a token"), READY_WITHIN, || async {
             let answer = door.exchange(&parameters).await?;
             if answer.status == 200 { Ok(()) } else { Err(refusal(answer.status, &answer.body)) }
         })

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Up;
-use super::establish::{establish, ready, say};
+use super::establish::{Ids, establish, ready, say};
 use super::folder::Folder;
 use super::issuer::JWKS_PATH;
 use super::plan::{NODES, Plan, Port};
@@ -29,7 +29,8 @@ pub(super) async fn up(args: &Up) -> Result<(), Failure> {
     until("the ports of this cluster are free", PORTS_FREE_WITHIN, || async { ports_are_free(&plan) }).await?;
 
     let (supervisor, events) = Supervisor::new()?;
-    let mut cluster = Cluster { folder, plan, supervisor, events, processes: Processes::default() };
+    let mut cluster =
+        Cluster { folder, plan, supervisor, events, processes: Processes::default(), ids: Ids::default() };
     let kept = args.data.is_some();
     let outcome = tokio::select! {
         failure = cluster.run(kept) => Err(failure),
@@ -55,6 +56,7 @@ struct Cluster {
     supervisor: Supervisor,
     events: mpsc::Receiver<Event>,
     processes: Processes,
+    ids: Ids,
 }
 
 impl Cluster {
@@ -70,7 +72,7 @@ impl Cluster {
     async fn start(&mut self, kept: bool) -> Result<Option<Pointer>, Failure> {
         say(&format!("trust domain {}, data in {}", self.plan.trust_domain, self.folder.path().display()));
         tokio::select! {
-            established = establish(&self.folder, &mut self.plan, &mut self.supervisor) => established?,
+            established = establish(&self.folder, &mut self.plan, &mut self.supervisor) => self.ids = established?,
             failure = death(&mut self.events, &mut self.processes, &self.folder) => return Err(failure),
         }
         while let Ok(event) = self.events.try_recv() {
@@ -91,25 +93,31 @@ impl Cluster {
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
-                    Some(Event::Died { node, pid, how }) => say(&format!("node {node} (pid {pid}) died: {how}; restarting")),
-                    Some(Event::NotStarted { node, why }) => say(&format!("node {node} cannot be started: {why}; trying again")),
+                    Some(Event::Died { node, pid, how }) => {
+                        say(&format!("node {} (pid {pid}) died: {how}; restarting", self.ids.of(node)));
+                    }
+                    Some(Event::NotStarted { node, why }) => {
+                        say(&format!("node {} cannot be started: {why}; trying again", self.ids.of(node)));
+                    }
                     Some(Event::Started { node, pid }) => {
                         self.processes.note(node, pid);
                         probes.spawn(probe(self.plan.clone(), node, pid));
                     }
                     None => return Failure::new("internal", "nobody watches the nodes any more"),
                 },
-                Some(probed) = probes.join_next() => {
-                    if let Ok((node, pid, state)) = probed
-                        && self.processes.pid(node) == Some(pid)
-                    {
-                        say(&format!("node {node} is {state} (pid {pid})"));
-                        if let Err(failure) = self.renew_report().await {
-                            failure.print();
-                        }
-                    }
-                }
+                Some(Ok((node, pid, state))) = probes.join_next() => self.back(node, pid, state).await,
             }
+        }
+    }
+
+    /// A node that was started again is there for others to use, unless it has died in the meantime.
+    async fn back(&mut self, node: usize, pid: u32, state: &str) {
+        if self.processes.pid(node) != Some(pid) {
+            return;
+        }
+        say(&format!("node {} is {state} (pid {pid})", self.ids.of(node)));
+        if let Err(failure) = self.renew_report().await {
+            failure.print();
         }
     }
 
@@ -138,7 +146,7 @@ impl Cluster {
 
     fn node_report(&self, node: usize) -> NodeReport {
         NodeReport {
-            id: u64::try_from(node).unwrap_or_default(),
+            id: self.ids.of(node),
             pid: self.processes.pid(node).unwrap_or_default(),
             https: self.plan.https(node),
             grpc: self.plan.address(node, Port::Grpc).to_string(),
@@ -160,7 +168,7 @@ async fn death(events: &mut mpsc::Receiver<Event>, processes: &mut Processes, fo
                 return Failure::new("node_failed", message);
             }
             Some(Event::NotStarted { node, why }) => {
-                return Failure::new("node_failed", format!("node {node} cannot be started: {why}"));
+                return Failure::new("node_failed", format!("server {node} cannot be started: {why}"));
             }
             None => return Failure::new("internal", "nobody watches the nodes any more"),
         }

@@ -13,12 +13,14 @@ pub(super) fn text(folder: &Folder, plan: &Plan, report: &Report, kept: bool) ->
         String::new(),
         format!("Signet is ready: {} nodes, trust domain {}.", report.nodes.len(), plan.trust_domain),
     ];
-    for node in &report.nodes {
-        lines.push(format!("  node {}   {}   grpc {}   pid {}", node.id, node.https, node.grpc, node.pid));
+    for (place, node) in report.nodes.iter().enumerate() {
+        let log = folder.log(place + 1);
+        let log = log.file_name().unwrap_or_default().display();
+        lines.push(format!("  node {:<3} {}   grpc {}   pid {:<7} {log}", node.id, node.https, node.grpc, node.pid));
     }
-    lines.push(format!("  issuer   {}   (signs the demo users' tokens)", report.demo_issuer.issuer));
+    lines.push(format!("  issuer   {}    signs the demo users' tokens", report.demo_issuer.issuer));
     let end = if kept { "kept" } else { "removed at the end" };
-    lines.push(format!("  data     {}   ({end})", folder.path().display()));
+    lines.push(format!("  data     {}    {end}", folder.path().display()));
     lines.extend(["", "In another terminal:"].map(str::to_owned));
     lines.push(format!("  export SIGNET_DEV_DIR={}", quoted(folder.path())));
     for (title, command) in examples(folder, plan, &program()) {
