@@ -20,6 +20,8 @@ pub struct Known<'a> {
     pub bundle: Option<&'a TrustBundle>,
     /// The keys of transaction tokens.
     pub transaction_token_keys: Option<&'a KeySet>,
+    /// The keys of the issuer of access tokens.
+    pub issuer_keys: Option<&'a KeySet>,
 }
 
 /// What was found. Holds no signature.

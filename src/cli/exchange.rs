@@ -17,7 +17,8 @@ use super::failure::Failure;
 use super::files::read_secret;
 use super::node::connect;
 use super::output::{or_dash, print_fields, print_text};
-use crate::{clock, dev};
+use crate::clock;
+use crate::dev::{self, Report};
 
 /// Exchange a user's token for a transaction token (RFC 8693).
 ///
@@ -45,7 +46,10 @@ pub(crate) struct Exchange {
     subject_token_type: SubjectTokenType,
     /// The trust domain that the transaction token is for. [default: that of the running `signet dev`]
     #[arg(long, value_name = "TRUST-DOMAIN")]
-    audience: Option<TrustDomain>,
+    audience: Option<String>,
+    /// The trust domain of the server. [default: that of the running `signet dev`, else --audience]
+    #[arg(long, value_name = "NAME")]
+    trust_domain: Option<TrustDomain>,
     /// The scopes asked for, separated by spaces.
     #[arg(long, value_name = "SCOPES")]
     scope: String,
@@ -96,7 +100,7 @@ pub(super) async fn run(args: Exchange) -> Result<(), Failure> {
     let subject = read_secret(args.subject_token_file.as_deref(), "the subject token")?;
     let assertion = args.client_assertion_file.as_deref().map(|file| read_secret(Some(file), "the client assertion"));
     let assertion = assertion.transpose()?;
-    let parameters = parameters(&args, &target.trust_domain, &subject, assertion.as_deref().map(String::as_str));
+    let parameters = parameters(&args, &target.audience, &subject, assertion.as_deref().map(String::as_str));
     let answer = target.ask(&args, &parameters).await?;
     print(&args, &answer)
 }
@@ -104,7 +108,7 @@ pub(super) async fn run(args: Exchange) -> Result<(), Failure> {
 /// Which door to knock at, and how to know it is the right one.
 struct Target {
     urls: Vec<String>,
-    trust_domain: String,
+    audience: String,
     trust: Trust,
 }
 
@@ -119,14 +123,20 @@ impl Target {
             }
             (None, Err(why)) => return Err(missing("--url", why)),
         };
-        let trust_domain = match (&args.audience, &dev) {
-            (Some(audience), _) => audience.clone(),
-            (None, Ok(report)) => report.trust_domain()?,
-            (None, Err(why)) => return Err(missing("--audience", why)),
+        let of_dev = dev.as_ref().ok().filter(|_| args.url.is_none()).map(Report::trust_domain).transpose()?;
+        let audience = match (&args.audience, &of_dev, &dev) {
+            (Some(audience), _, _) => audience.clone(),
+            (None, Some(trust_domain), _) => trust_domain.to_string(),
+            (None, None, Ok(_)) => return Err(Failure::usage("--audience is not given: it goes with --url")),
+            (None, None, Err(why)) => return Err(missing("--audience", why)),
+        };
+        let trust_domain = match args.trust_domain.clone().or(of_dev) {
+            Some(trust_domain) => trust_domain,
+            None => audience.parse().map_err(|cause| Failure::usage(format!("--audience {audience}: {cause}")))?,
         };
         let pem = anchors(args.bundle.as_deref().or(dev_bundle), args.socket.as_deref()).await?;
-        let trust = Trust::from_pem(trust_domain.clone(), &pem, Arc::new(clock::now))?;
-        Ok(Self { urls, trust_domain: trust_domain.to_string(), trust })
+        let trust = Trust::from_pem(trust_domain, &pem, Arc::new(clock::now))?;
+        Ok(Self { urls, audience, trust })
     }
 
     /// The first answer of those who can be asked. Whoever does not answer is passed over for the next.

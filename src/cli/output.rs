@@ -28,6 +28,10 @@ pub(crate) fn print_table<const N: usize>(
     for row in rows {
         table.add_row(row);
     }
+    // No frame, so no space before the first column.
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
     print_text(&table.trim_fmt())
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use signet_api::client::AdminClient;
@@ -43,7 +44,8 @@ pub(crate) struct Inspect {
     /// Whose bundle --bundle is.
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<TrustDomain>,
-    /// The keys of transaction tokens (JWK Set), such as a node's /keys, instead of asking a node.
+    /// The keys that a transaction token or access token may be signed with (JWK Set), instead of asking a node or the
+    /// demo issuer.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
     /// The folder of a running `signet dev`, which is asked for what is not given.
@@ -62,7 +64,9 @@ pub(super) async fn run(args: Token) -> Result<ExitCode, Failure> {
     let token = read_secret_bytes(args.file.as_deref(), "the token")?;
     let bundle = find_bundle(&args).await?;
     let keys = find_keys(&args).await?;
-    let known = Known { bundle: bundle.as_ref(), transaction_token_keys: keys.as_ref() };
+    let issuer_keys = find_issuer_keys(&args).await?;
+    let known =
+        Known { bundle: bundle.as_ref(), transaction_token_keys: keys.as_ref(), issuer_keys: issuer_keys.as_ref() };
     let mut report = inspect(token.trim_ascii(), &known, clock::now());
     if let Some(audience) = &args.audience {
         report.checks.push(check_audience(&report, audience));
@@ -108,13 +112,32 @@ fn read_bundle(file: &Path, trust_domain: &TrustDomain) -> Result<TrustBundle, F
 /// What verifies transaction tokens: from a file, else from a node. `None` when nobody was named who could say.
 async fn find_keys(args: &Inspect) -> Result<Option<KeySet>, Failure> {
     if let Some(file) = &args.jwks {
-        let document = std::fs::read(file).map_err(|cause| Failure::file("read", file, cause))?;
-        return parse_keys(&document).map(Some).map_err(|cause| Failure::file("use", file, cause));
+        return read_keys(file, &[Algorithm::Es256]).map(Some);
     }
     let Some(client) = find_node(args).await? else { return Ok(None) };
-    let unusable =
-        |cause: &dyn std::fmt::Display| Failure::new("protocol", format!("the node's keys cannot be used: {cause}"));
-    parse_keys(&client.token_keys().await?).map(Some).map_err(|cause| unusable(&cause))
+    let keys = KeySet::parse(&client.token_keys().await?, &[Algorithm::Es256], &NOT_DEMO);
+    keys.map(Some).map_err(|cause| Failure::new("protocol", format!("the node's keys cannot be used: {cause}")))
+}
+
+/// What verifies access tokens: from a file, else the demo issuer's keys, which count only in their own cluster.
+async fn find_issuer_keys(args: &Inspect) -> Result<Option<KeySet>, Failure> {
+    if let Some(file) = &args.jwks {
+        return read_keys(file, Algorithm::ALL).map(Some);
+    }
+    let Ok(report) = dev::running(args.dev.as_deref()) else { return Ok(None) };
+    let Ok(client) = connect_any(&report).await else { return Ok(None) };
+    let cluster_id = client.cluster_status().await?.cluster_id;
+    let uri = &report.demo_issuer.jwks_uri;
+    let failed = |cause: &dyn std::fmt::Display| Failure::new("unreachable", format!("{uri}: {cause}"));
+    let client = reqwest::Client::builder().no_proxy().timeout(FETCH_WITHIN).build().map_err(|cause| failed(&cause))?;
+    let document = async { client.get(uri).send().await?.bytes().await }.await.map_err(|cause| failed(&cause))?;
+    let keys = KeySet::parse(&document, &[Algorithm::Es256], &DemoRule { demo: true, cluster_id });
+    keys.map(Some).map_err(|cause| failed(&cause))
+}
+
+fn read_keys(file: &Path, algorithms: &[Algorithm]) -> Result<KeySet, Failure> {
+    let document = std::fs::read(file).map_err(|cause| Failure::file("read", file, cause))?;
+    KeySet::parse(&document, algorithms, &NOT_DEMO).map_err(|cause| Failure::file("use", file, cause))
 }
 
 /// The node that was named, else one of the running `signet dev`.
@@ -122,14 +145,14 @@ async fn find_node(args: &Inspect) -> Result<Option<AdminClient>, Failure> {
     if let Some(socket) = &args.socket {
         return connect(socket).await.map(Some);
     }
-    match dev::running(args.dev.as_deref()) {
-        Ok(report) => connect_any(&report).await.map(Some),
-        Err(_) => Ok(None),
+    let Ok(report) = dev::running(args.dev.as_deref()) else { return Ok(None) };
+    match connect_any(&report).await {
+        Ok(client) => Ok(Some(client)),
+        Err(failure) => {
+            eprintln!("note: the demo cluster is not asked: {}", failure.message());
+            Ok(None)
+        }
     }
-}
-
-fn parse_keys(document: &[u8]) -> Result<KeySet, signet_model::jwks::JwksError> {
-    KeySet::parse(document, &[Algorithm::Es256], &DemoRule { demo: false, cluster_id: String::new() })
 }
 
 fn check_audience(report: &Report, audience: &str) -> Check {
@@ -170,3 +193,6 @@ fn print(report: &Report, output: Output) -> Result<(), Failure> {
     }
     print_text(&lines.join("\n"))
 }
+
+const NOT_DEMO: DemoRule = DemoRule { demo: false, cluster_id: String::new() };
+const FETCH_WITHIN: Duration = Duration::from_secs(5);

@@ -32,7 +32,7 @@ fn a_good_transaction_token_has_nothing_wrong() {
         "sub": "u", "scope": "a", "req_wl": "spiffe://td.example/gw",
     });
     let token = key.sign(&key.header("txntoken+jwt"), &claims);
-    let known = Known { bundle: Some(&bundle), transaction_token_keys: Some(&keys) };
+    let known = Known { bundle: Some(&bundle), transaction_token_keys: Some(&keys), issuer_keys: None };
     let report = inspect(format!("{token}\n").as_bytes(), &known, NOW);
     assert_eq!(report.kind, "transaction token");
     assert!(report.is_good(), "{report:?}");
@@ -49,7 +49,7 @@ fn a_good_transaction_token_has_nothing_wrong() {
 fn says_all_that_is_wrong_with_a_jwt_svid() {
     let (key, other) = (TestKey::new("s"), TestKey::new("s"));
     let bundle = bundle(&key);
-    let known = Known { bundle: Some(&bundle), transaction_token_keys: None };
+    let known = Known { bundle: Some(&bundle), transaction_token_keys: None, issuer_keys: None };
     let header = json!({ "alg": "ES256", "kid": "s", "typ": "JWT", "jwk": other.jwk() });
     let claims = json!({ "sub": "spiffe://evil.example/w", "iat": NOW.secs() + 90, "exp": NOW.secs() - 1 });
     let report = inspect(other.sign(&header, &claims).as_bytes(), &known, NOW);
@@ -59,6 +59,22 @@ fn says_all_that_is_wrong_with_a_jwt_svid() {
     }
     let good = json!({ "sub": "spiffe://td.example/w", "aud": ["a"], "exp": NOW.secs() + 60 });
     assert!(inspect(key.sign(&key.header("JWT"), &good).as_bytes(), &known, NOW).is_good());
+}
+
+#[test]
+fn an_access_token_is_verified_when_its_issuers_keys_are_given() {
+    let (key, other) = (TestKey::new("i"), TestKey::new("i"));
+    let claims = json!({
+        "iss": "https://idp", "sub": "u", "aud": "a", "client_id": "c", "jti": "j", "iat": NOW.secs(), "exp": NOW.secs() + 60,
+    });
+    let token = key.sign(&key.header("at+jwt"), &claims);
+    let unknown = inspect(token.as_bytes(), &Known::default(), NOW);
+    assert!(!unknown.is_good() && problems(&unknown).is_empty(), "{unknown:?}");
+    for (signer, good) in [(&key, true), (&other, false)] {
+        let keys = key_set(&[signer.jwk()], &[Algorithm::Es256]);
+        let report = inspect(token.as_bytes(), &Known { issuer_keys: Some(&keys), ..Known::default() }, NOW);
+        assert_eq!((report.kind.as_str(), report.is_good()), ("access token", good), "{report:?}");
+    }
 }
 
 #[test]

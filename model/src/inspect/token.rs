@@ -23,9 +23,7 @@ pub(super) fn report(token: &Compact<'_>, known: &Known<'_>, now: UnixTime) -> R
     let mut checks = match kind {
         Kind::TransactionToken => transaction_token(token, known),
         Kind::JwtSvid => jwt_svid(token, known),
-        Kind::AccessToken => {
-            vec![Check::unknown("signature", "the keys of its issuer are not known here")]
-        }
+        Kind::AccessToken => vec![access_token(token, known)],
         Kind::Other => vec![
             Check::unknown("kind", "its typ and claims are not those of a transaction token, JWT-SVID or access token"),
             Check::unknown("signature", "the keys of its issuer are not known here"),
@@ -120,6 +118,11 @@ fn jwt_svid(token: &Compact<'_>, known: &Known<'_>) -> Vec<Check> {
     checks
 }
 
+fn access_token(token: &Compact<'_>, known: &Known<'_>) -> Check {
+    let expect = Expect { algorithms: ASYMMETRIC, types: &["at+jwt"], typ_may_be_absent: false };
+    signature(token, known.issuer_keys, &expect, "its issuer's keys")
+}
+
 fn signature(token: &Compact<'_>, keys: Option<&KeySet>, expect: &Expect<'_>, whose: &str) -> Check {
     let Some(keys) = keys else { return Check::unknown("signature", format!("{whose} were not given")) };
     match verify::verify(token, keys, expect) {
@@ -204,7 +207,9 @@ fn required(claims: &Object, kind: Kind) -> Vec<Check> {
     let missing: Vec<&str> = kind.required().iter().copied().filter(|name| !claims.contains_key(*name)).collect();
     match (kind, missing.is_empty()) {
         (Kind::Other, _) => Vec::new(),
-        (_, true) => vec![Check::of("claims", true, format!("every claim that a {} needs is there", kind.name()))],
+        (_, true) => {
+            vec![Check::of("claims", true, format!("all that are needed are there: {}", kind.required().join(", ")))]
+        }
         (_, false) => vec![Check::of("claims", false, format!("missing: {}", missing.join(", ")))],
     }
 }
