@@ -11,7 +11,7 @@ use crate::time::UnixTime;
 
 mod check;
 
-pub use check::{check_dns_name, is_reserved};
+pub use check::{check_dns_name, check_workload};
 
 /// The name of a registration entry: 1 to 255 bytes of letters, digits, `.`, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use signet_api::service::{
 };
 use signet_model::caller::Caller;
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
-use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry};
+use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry, check_workload};
 use signet_model::exchange;
 use signet_model::policy::Policy;
 use signet_model::record::CredentialKind;
@@ -164,10 +164,8 @@ impl Service for NodeService {
         let counted = self.metrics.issue(CredentialKind::JwtSvid);
         let minted = async {
             let licence = self.issuer.licence()?;
-            if !id.is_member_of(&licence.live.settings.trust_domain) {
-                let own = &licence.live.settings.trust_domain;
-                return Err(Refusal::invalid(format!("id: {id} is not in this cluster's trust domain {own}")));
-            }
+            check_workload(id, &licence.live.settings.trust_domain)
+                .map_err(|problem| Refusal::invalid(format!("invalid SPIFFE ID: {problem}")))?;
             let request = JwtRequest {
                 spiffe_id: id,
                 audience,

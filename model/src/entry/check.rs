@@ -87,11 +87,15 @@ fn check_parent(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String>
     Ok(())
 }
 
-fn check_workload(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String> {
+/// Whether `id` may be granted to a workload of `trust_domain`: it has a path, outside those of servers and agents.
+///
+/// # Errors
+/// What is wrong, in SPIRE's words; the caller chooses another identity.
+pub fn check_workload(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String> {
     check_member(id, trust_domain)?;
     let problem = match id.path() {
         "" => "path is empty",
-        path if is_reserved(path) => "path is in the reserved namespace",
+        path if is_reserved(path) => "path is in the reserved namespace /spire",
         _ => return Ok(()),
     };
     Err(format!("\"{id}\" is not a workload in trust domain \"{trust_domain}\"; {problem}"))
@@ -105,8 +109,7 @@ fn check_member(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String>
 }
 
 /// Whether no workload may have this path: it belongs to servers and agents.
-#[must_use]
-pub fn is_reserved(path: &str) -> bool {
+fn is_reserved(path: &str) -> bool {
     path == "/spire" || path.starts_with("/spire/")
 }
 
@@ -170,8 +173,8 @@ mod tests {
         let cases = [
             ("spiffe://other.org/x", "is not a member of trust domain \"example.org\""),
             ("spiffe://example.org", "path is empty"),
-            ("spiffe://example.org/spire", "path is in the reserved namespace"),
-            ("spiffe://example.org/spire/agent/x", "path is in the reserved namespace"),
+            ("spiffe://example.org/spire", "path is in the reserved namespace /spire"),
+            ("spiffe://example.org/spire/agent/x", "path is in the reserved namespace /spire"),
         ];
         for (id, expected) in cases {
             let text = refused(|spec| spec.spiffe_id = id.parse().unwrap());

@@ -11,6 +11,7 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 use super::dns::{self, DnsNameError};
 use super::view::uris_and_dns_names;
 use super::{PublicKeyError, SubjectPublicKey};
+use crate::entry::check_workload;
 use crate::refusal::Refusal;
 use crate::spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 
@@ -128,23 +129,10 @@ impl Csr {
             [uri] => uri.parse::<SpiffeId>()?,
             many => return Err(CsrError::ManyUris(many.len())),
         };
-        check_identity(&spiffe_id, trust_domain).map_err(CsrError::Identity)?;
+        check_workload(&spiffe_id, trust_domain).map_err(CsrError::Identity)?;
         self.dns_names.iter().try_for_each(|name| dns::check(name)).map_err(CsrError::DnsName)?;
         dns::check_overlap(&self.dns_names).map_err(CsrError::WildcardOverlap)?;
         Ok(MintRequest { spiffe_id, dns_names: self.dns_names.clone(), public_key: self.public_key.clone() })
-    }
-}
-
-/// Whether `id` may be minted: a workload of `trust_domain` outside the paths that servers and agents have.
-fn check_identity(id: &SpiffeId, trust_domain: &TrustDomain) -> Result<(), String> {
-    if !id.is_member_of(trust_domain) {
-        Err(format!("\"{id}\" is not a member of trust domain \"{trust_domain}\""))
-    } else if id.path().is_empty() {
-        Err(format!("\"{id}\" has no path; a workload's SPIFFE ID has one"))
-    } else if id.path() == RESERVED_PATH || id.path().starts_with(&format!("{RESERVED_PATH}/")) {
-        Err(format!("\"{id}\" lies in the reserved path {RESERVED_PATH}; choose another path"))
-    } else {
-        Ok(())
     }
 }
 
@@ -247,5 +235,4 @@ static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
 
 const EXTENSION_REQUEST: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const SUBJECT_ALT_NAME: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("2.5.29.17");
-const RESERVED_PATH: &str = "/spire";
 const MAX_CSR_BYTES: usize = 64 * 1024;

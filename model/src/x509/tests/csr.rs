@@ -193,8 +193,8 @@ fn a_mint_request_names_a_workload_of_our_trust_domain() {
         ("spiffe://example.org/web?x", "a path segment holds only"),
         ("spiffe://EXAMPLE.org/web", "holds only lower-case letters"),
         ("spiffe://other.org/web", "not a member of trust domain \"example.org\""),
-        ("spiffe://example.org/spire", "reserved path /spire"),
-        ("spiffe://example.org/spire/agent/x", "reserved path /spire"),
+        ("spiffe://example.org/spire", "reserved namespace /spire"),
+        ("spiffe://example.org/spire/agent/x", "reserved namespace /spire"),
     ] {
         let error = signed(&[uri(bad)]).for_mint(&example()).unwrap_err().to_string();
         assert!(error.starts_with("CSR URI SAN is invalid") && error.contains(says), "{bad}: {error}");
@@ -205,7 +205,7 @@ fn a_mint_request_names_a_workload_of_our_trust_domain() {
 #[test]
 fn line_13_no_leaf_is_minted_without_a_path() {
     let error = signed(&[uri("spiffe://example.org")]).for_mint(&example()).unwrap_err().to_string();
-    assert!(error.starts_with("CSR URI SAN is invalid") && error.contains("has no path"), "{error}");
+    assert!(error.starts_with("CSR URI SAN is invalid") && error.contains("path is empty"), "{error}");
 }
 
 #[test]
