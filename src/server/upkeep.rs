@@ -77,7 +77,7 @@ async fn open_journal(dir: &Path, node: &Node, stop: &CancellationToken) -> Opti
 pub(super) async fn join(node: &Node, file: Option<&Path>) -> anyhow::Result<()> {
     if let Some(identity) = node.identity() {
         tracing::info!(node = identity.node_id, cluster = %identity.cluster_id, "this node is a member");
-        return Ok(());
+        return of_this_cluster(node, file).await;
     }
     let Some(file) = file else {
         tracing::info!(
@@ -100,6 +100,18 @@ pub(super) async fn join(node: &Node, file: Option<&Path>) -> anyhow::Result<()>
             }
             Err(cause) => return Err(cause).with_context(|| format!("join token file {}", file.display())),
         }
+    }
+}
+
+/// A token says which cluster the operator meant. A member needs it no more, so it may be used, expired or gone; but one
+/// of another cluster means that this is not the data directory they think.
+async fn of_this_cluster(node: &Node, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(text) = file.and_then(|file| std::fs::read_to_string(file).map(Zeroizing::new).ok()) else {
+        return Ok(());
+    };
+    match node.join(&text).await {
+        Err(cause @ JoinError::OtherCluster { .. }) => Err(cause.into()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
