@@ -1,0 +1,80 @@
+//! The `signet` command, as an operator's script runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program under test.
+pub(crate) fn signet() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_signet"))
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `signet` with these arguments, against this node if one is given.
+pub(crate) fn run(socket: Option<&Path>, arguments: &[&str]) -> Said {
+    let mut command = Command::new(signet());
+    command.args(arguments).stdin(Stdio::null()).env_remove("SIGNET_SOCKET").env_remove("SIGNET_DEV_DIR");
+    if let Some(socket) = socket {
+        command.env("SIGNET_SOCKET", socket);
+    }
+    Said::from(command.output().unwrap())
+}
+
+/// Runs a program that is not ours.
+pub(crate) fn foreign(program: &Path, arguments: &[&str]) -> Said {
+    Said::from(Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap())
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Said {
+    /// It must have worked; its output.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// It must have worked; its output as JSON.
+    #[track_caller]
+    pub(crate) fn json(self) -> Value {
+        let text = self.done();
+        serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{cause} in {text:?}"))
+    }
+
+    /// It must have been refused with this exit code and error code; the whole of standard error.
+    #[track_caller]
+    pub(crate) fn refused(self, exit: i32, code: &str) -> String {
+        assert_eq!(self.code, Some(exit), "{self:?}");
+        assert!(self.stderr.starts_with(&format!("error[{code}]: ")), "{self:?}");
+        self.stderr
+    }
+}
+
+/// Writes a file and answers its path.
+pub(crate) fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// A path as an argument.
+pub(crate) fn arg(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,20 @@
+//! What the whole-cluster tests share: real server processes, the command line, clients, an issuer of users' tokens.
+#![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+pub(crate) mod agent;
+pub(crate) mod cli;
+pub(crate) mod clock;
+pub(crate) mod cluster;
+pub(crate) mod dev;
+pub(crate) mod node;
+pub(crate) mod peers;
+pub(crate) mod ports;
+pub(crate) mod users;
+pub(crate) mod wait;

@@ -1,0 +1,178 @@
+//! One real server process.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use signet_api::client::AdminClient;
+use signet_api::service::ClusterStatus;
+
+use super::cli::signet;
+use super::ports::free_port;
+use super::wait::eventually;
+
+/// A server with its own folder. Killed when dropped, whatever state it is in.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) folder: PathBuf,
+    /// Its id in the cluster; 0 before it belongs to one.
+    pub(crate) id: u64,
+    pub(crate) grpc: String,
+    pub(crate) https: String,
+    pub(crate) admin_http: String,
+    child: Option<Child>,
+}
+
+/// What the nodes of one cluster have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) trust_domain: String,
+    pub(crate) issuance_lease: String,
+    /// The key-encryption key that every node gets.
+    pub(crate) key_file: PathBuf,
+}
+
+impl Node {
+    /// Writes the configuration of a new node; nothing runs yet.
+    pub(crate) fn new(folder: PathBuf, settings: &Settings) -> Self {
+        std::fs::create_dir(&folder).unwrap();
+        let address = || format!("127.0.0.1:{}", free_port());
+        let (peer, grpc, https, admin_http) = (address(), address(), address(), address());
+        let node = Self { folder, id: 0, grpc, https: format!("https://{https}"), admin_http, child: None };
+        let config = format!(
+            "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
+             names = [\"127.0.0.1\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
+             [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n",
+            node.data(),
+            node.grpc,
+            node.socket(),
+            node.admin_http,
+            settings.key_file.display(),
+            settings.trust_domain,
+            settings.issuance_lease,
+        );
+        std::fs::write(node.config(), config).unwrap();
+        node
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("signet.toml")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+
+    /// What the server has said, over all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Starts the process.
+    pub(crate) fn start(&mut self, join_token: Option<&Path>) {
+        assert!(self.child.is_none(), "{} runs already", self.folder.display());
+        let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = Command::new(signet());
+        command.arg("server").arg("--config").arg(self.config());
+        if let Some(token) = join_token {
+            command.arg("--join-token-file").arg(token);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until the admin socket answers.
+    pub(crate) async fn answers(&self) -> AdminClient {
+        let what = format!("the admin socket of {}", self.folder.display());
+        eventually(START, &what, async || AdminClient::connect(&self.socket()).await.map_err(|e| e.to_string())).await
+    }
+
+    /// Waits until the node says that it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually(START, &format!("{} to be ready", self.folder.display()), async || {
+            match self.get("/readyz").await? {
+                (200, _) => Ok(()),
+                (status, body) => Err(format!("{status} {body}")),
+            }
+        })
+        .await;
+    }
+
+    /// `GET` on the admin HTTP door.
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let url = format!("http://{}{path}", self.admin_http);
+        let answer = reqwest::get(url).await.map_err(|e| e.to_string())?;
+        Ok((answer.status().as_u16(), answer.text().await.map_err(|e| e.to_string())?))
+    }
+
+    /// A connection to the admin socket. The node must be up.
+    pub(crate) async fn admin(&self) -> AdminClient {
+        AdminClient::connect(&self.socket()).await.unwrap()
+    }
+
+    /// The cluster as this node sees it.
+    pub(crate) async fn status(&self) -> Result<ClusterStatus, String> {
+        let client = AdminClient::connect(&self.socket()).await.map_err(|e| e.to_string())?;
+        client.cluster_status().await.map_err(|e| e.to_string())
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self, bound: Duration) -> ExitStatus {
+        let child = self.child.as_mut().unwrap();
+        let status = eventually(bound, "the server to end", async || {
+            child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        });
+        let status = status.await;
+        self.child = None;
+        status
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have died by itself; then there is nothing to end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let log = self.log();
+        if std::thread::panicking() {
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
+            eprintln!("--- the end of {} ---\n{}", self.log_path().display(), tail.join("\n"));
+        } else {
+            assert!(!log.contains("panicked at"), "a server panicked: {log}");
+        }
+    }
+}
+
+/// `iss` of transaction tokens in these clusters.
+pub(crate) const TOKEN_ISSUER: &str = "https://tts.example.org";
+/// A debug build on a busy machine starts in a second or two.
+const START: Duration = Duration::from_secs(30);
+const LOG_TAIL: usize = 60;
