@@ -3,4 +3,5 @@
 mod cluster;
 mod join;
 mod machine;
+mod measure;
 mod storage;
