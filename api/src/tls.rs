@@ -99,6 +99,12 @@ impl Tls {
         Ok(config)
     }
 
+    /// Whether there is something to show: without it every handshake ends at once.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.current.load().is_some()
+    }
+
     /// Closes the door: new connections end at once, until there is material again.
     pub fn clear(&self) {
         self.current.store(None);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signet_api::health::Health;
+use signet_api::tls::Tls;
 use signet_model::refusal::{Reason, Refusal};
 use signet_raft::Node;
 
@@ -16,13 +17,14 @@ pub(crate) struct NodeHealth {
     node: Node,
     issuer: Arc<Issuer>,
     metrics: Arc<Metrics>,
+    tls: Arc<Tls>,
     started: AtomicBool,
     stopping: AtomicBool,
 }
 
 impl NodeHealth {
-    pub(crate) fn new(node: Node, issuer: Arc<Issuer>, metrics: Arc<Metrics>) -> Self {
-        Self { node, issuer, metrics, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+    pub(crate) fn new(node: Node, issuer: Arc<Issuer>, metrics: Arc<Metrics>, tls: Arc<Tls>) -> Self {
+        Self { node, issuer, metrics, tls, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_started(&self) {
@@ -51,7 +53,13 @@ impl Health for NodeHealth {
         self.issuer.keys.x509()?;
         self.issuer.keys.jwt_svid()?;
         self.issuer.keys.transaction_token()?;
-        Ok(())
+        if self.tls.is_installed() {
+            Ok(())
+        } else {
+            let detail =
+                "this node has no certificate of its own yet, and so no TLS: it gets one a moment after its lease";
+            Err(Refusal::new(Reason::NotInitialized, detail))
+        }
     }
 
     fn started(&self) -> Result<(), Refusal> {

@@ -120,8 +120,9 @@ impl Server {
             cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
             metrics: metrics.clone(),
         });
-        let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics));
-        Ok(Self { config, node, service, health, tls: Tls::new(Arc::new(clock::now)), doors })
+        let tls = Tls::new(Arc::new(clock::now));
+        let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics, tls.clone()));
+        Ok(Self { config, node, service, health, tls, doors })
     }
 
     /// Serves until told to stop, then stops in good order.
