@@ -1,6 +1,7 @@
 //! How a command fails: a stable code, a sentence, an exit code.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use signet_model::refusal::{Reason, Refusal};
@@ -52,7 +53,8 @@ impl Failure {
 
     /// Prints it on standard error.
     pub(crate) fn print(&self) {
-        eprintln!("error[{}]: {}", self.code, self.message);
+        // A terminal that has gone is no reason to panic, as `eprintln!` would: there may be something left to stop.
+        let _ = writeln!(std::io::stderr(), "error[{}]: {}", self.code, self.message);
     }
 
     /// Prints it and says how the program ends.
