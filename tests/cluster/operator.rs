@@ -1,10 +1,13 @@
 //! What an operator's scripts rely on: the forms of answers, exit codes, and who is written down as having asked.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::agent::Agent;
 use crate::support::cli::{arg, file, foreign, run};
 use crate::support::cluster::Cluster;
+use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_takes_every_command_and_shows_the_same() {
@@ -14,7 +17,12 @@ async fn every_node_takes_every_command_and_shows_the_same() {
     let [leader_socket, follower_socket] = [leader, follower].map(|position| cluster.nodes[position].socket());
     let at_follower = |arguments: &[&str]| run(Some(&follower_socket), arguments);
 
-    status_is_as_documented(&at_follower(&["cluster", "status", "-o", "json"]).json(), cluster.nodes[leader].id);
+    // Two followers may need a moment until they have dialled each other.
+    let status = eventually(Duration::from_secs(10), "everybody to reach everybody", async || {
+        let status = at_follower(&["cluster", "status", "-o", "json"]).json();
+        if status.to_string().contains("unreachable") { Err(status.to_string()) } else { Ok(status) }
+    });
+    status_is_as_documented(&status.await, cluster.nodes[leader].id);
 
     let (id, parent) = ("spiffe://example.org/shop", "spiffe://example.org/host");
     let create =
@@ -98,7 +106,7 @@ async fn a_process_that_ended_by_sigterm_comes_back_as_the_same_node() {
     let leader = cluster.leader(&[0, 1, 2]).await;
     let id = cluster.nodes[leader].id;
     cluster.nodes[leader].signal(rustix::process::Signal::TERM);
-    let ended = cluster.nodes[leader].ended(std::time::Duration::from_secs(20)).await;
+    let ended = cluster.nodes[leader].ended(Duration::from_secs(20)).await;
     assert_eq!(ended.code(), Some(0), "{}", cluster.nodes[leader].log());
     let rest: Vec<usize> = (0..3).filter(|position| *position != leader).collect();
     let status = cluster.settled(&rest).await;
