@@ -1,7 +1,8 @@
 //! Opening a node: everything that can be wrong with a data directory is found before anything runs.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -101,7 +102,8 @@ impl Stores {
     fn open(config: &NodeConfig, machine: Arc<dyn StateMachine>) -> Result<Self, OpenError> {
         let data_dir = &config.data_dir;
         let file = |action, cause| OpenError::File { action, path: data_dir.clone(), cause };
-        fs::create_dir_all(data_dir).map_err(|cause| file("make", cause))?;
+        // What lies in it is for this user only, whatever the umask says.
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|cause| file("make", cause))?;
         let lock = lock(data_dir)?;
         let record = Record::load(data_dir)?;
         if record.is_some() && !PeerKey::exists(data_dir) {
