@@ -13,3 +13,4 @@ mod lease;
 mod load;
 mod operator;
 mod refusals;
+mod secrets;

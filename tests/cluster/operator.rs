@@ -1,5 +1,6 @@
 //! What an operator's scripts rely on: the forms of answers, exit codes, and who is written down as having asked.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,14 @@ async fn every_node_takes_every_command_and_shows_the_same() {
         if status.to_string().contains("unreachable") { Err(status.to_string()) } else { Ok(status) }
     });
     status_is_as_documented(&status.await, cluster.nodes[leader].id);
+
+    let mode = std::fs::metadata(&follower_socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the admin socket is open to others");
+    let (status, metrics) = cluster.nodes[leader].get("/metrics").await.unwrap();
+    assert!(
+        status == 200 && metrics.contains("\nsignet_raft_is_leader 1\n") && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
 
     let (id, parent) = ("spiffe://example.org/shop", "spiffe://example.org/host");
     let create =
