@@ -86,22 +86,7 @@ fn request(spiffe_id: &SpiffeId) -> anyhow::Result<(Vec<u8>, KeyPair)> {
 
 fn spec(spiffe_id: SpiffeId, parent_id: SpiffeId) -> EntrySpec {
     let name = spiffe_id.path().rsplit('/').next().unwrap_or_default().to_owned();
-    EntrySpec {
-        spiffe_id,
-        parent_id,
-        selectors: vec![Selector { kind: "loadtest".to_owned(), value: name }],
-        x509_svid_ttl_secs: 0,
-        jwt_svid_ttl_secs: 0,
-        federates_with: Vec::new(),
-        dns_names: Vec::new(),
-        admin: false,
-        downstream: false,
-        store_svid: false,
-        hint: String::new(),
-        expires_at_secs: 0,
-        disable_x509_svid_prefetch: false,
-        jwt_svid_include_jti: false,
-    }
+    EntrySpec::new(spiffe_id, parent_id, vec![Selector { kind: "loadtest".to_owned(), value: name }])
 }
 
 /// As many as the usual batch asks for.

@@ -109,6 +109,29 @@ pub struct EntrySpec {
     pub jwt_svid_include_jti: bool,
 }
 
+impl EntrySpec {
+    /// An entry with these and everything else at its default.
+    #[must_use]
+    pub const fn new(spiffe_id: SpiffeId, parent_id: SpiffeId, selectors: Vec<Selector>) -> Self {
+        Self {
+            spiffe_id,
+            parent_id,
+            selectors,
+            x509_svid_ttl_secs: 0,
+            jwt_svid_ttl_secs: 0,
+            federates_with: Vec::new(),
+            dns_names: Vec::new(),
+            admin: false,
+            downstream: false,
+            store_svid: false,
+            hint: String::new(),
+            expires_at_secs: 0,
+            disable_x509_svid_prefetch: false,
+            jwt_svid_include_jti: false,
+        }
+    }
+}
+
 /// A registration entry as replicated. Stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RegistrationEntry {

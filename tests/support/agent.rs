@@ -74,22 +74,11 @@ pub(crate) fn request(uris: &[&str]) -> (KeyPair, Vec<u8>) {
 
 /// What an operator says of an entry, with everything else at its default.
 pub(crate) fn entry(spiffe_id: &str, parent_id: &str) -> EntrySpec {
-    EntrySpec {
-        spiffe_id: spiffe_id.parse().unwrap(),
-        parent_id: parent_id.parse().unwrap(),
-        selectors: vec![Selector { kind: "unix".to_owned(), value: "uid:1000".to_owned() }],
-        x509_svid_ttl_secs: 0,
-        jwt_svid_ttl_secs: 0,
-        federates_with: Vec::new(),
-        dns_names: Vec::new(),
-        admin: false,
-        downstream: false,
-        store_svid: false,
-        hint: String::new(),
-        expires_at_secs: 0,
-        disable_x509_svid_prefetch: false,
-        jwt_svid_include_jti: false,
-    }
+    EntrySpec::new(
+        spiffe_id.parse().unwrap(),
+        parent_id.parse().unwrap(),
+        vec![Selector { kind: "unix".to_owned(), value: "uid:1000".to_owned() }],
+    )
 }
 
 /// The parameters of an exchange of a user's access token, without client authentication.

@@ -9,22 +9,11 @@ use crate::entry::{EntryId, EntrySpec, Selector};
 use crate::rows::MemoryRows;
 
 fn spec(parent: &str, id: &str, selector: &str) -> EntrySpec {
-    EntrySpec {
-        spiffe_id: format!("spiffe://example.org/{id}").parse().unwrap(),
-        parent_id: format!("spiffe://example.org/{parent}").parse().unwrap(),
-        selectors: vec![Selector { kind: "unix".into(), value: selector.into() }],
-        x509_svid_ttl_secs: 0,
-        jwt_svid_ttl_secs: 0,
-        federates_with: vec![],
-        dns_names: vec![],
-        admin: false,
-        downstream: false,
-        store_svid: false,
-        hint: String::new(),
-        expires_at_secs: 0,
-        disable_x509_svid_prefetch: false,
-        jwt_svid_include_jti: false,
-    }
+    EntrySpec::new(
+        format!("spiffe://example.org/{id}").parse().unwrap(),
+        format!("spiffe://example.org/{parent}").parse().unwrap(),
+        vec![Selector { kind: "unix".into(), value: selector.into() }],
+    )
 }
 
 fn id(text: &str) -> EntryId {

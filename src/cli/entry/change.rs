@@ -10,22 +10,7 @@ use crate::cli::failure::Failure;
 impl Create {
     /// What is to be made.
     pub(super) fn spec(&self) -> (Option<EntryId>, EntrySpec) {
-        let mut spec = EntrySpec {
-            spiffe_id: self.spiffe_id.clone(),
-            parent_id: self.parent_id.clone(),
-            selectors: self.selectors.clone(),
-            x509_svid_ttl_secs: 0,
-            jwt_svid_ttl_secs: 0,
-            federates_with: Vec::new(),
-            dns_names: Vec::new(),
-            admin: false,
-            downstream: false,
-            store_svid: false,
-            hint: String::new(),
-            expires_at_secs: 0,
-            disable_x509_svid_prefetch: false,
-            jwt_svid_include_jti: false,
-        };
+        let mut spec = EntrySpec::new(self.spiffe_id.clone(), self.parent_id.clone(), self.selectors.clone());
         self.properties.put_into(&mut spec, &mut NO_FIELDS.clone());
         (self.entry_id.clone(), spec)
     }
