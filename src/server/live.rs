@@ -18,6 +18,8 @@ use signet_model::svid::TrustBundle;
 use signet_raft::{ApplyContext, StateMachine, UnknownCommand};
 use tokio::sync::watch;
 
+use super::entry_cache::EntryCache;
+
 /// One consistent picture of what is replicated.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -38,12 +40,13 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) struct LiveState {
     current: ArcSwapOption<Live>,
+    pub(crate) entries: EntryCache,
     changed: watch::Sender<u64>,
 }
 
 impl LiveState {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { current: ArcSwapOption::empty(), changed: watch::Sender::new(0) })
+        Arc::new(Self { current: ArcSwapOption::empty(), entries: EntryCache::new(), changed: watch::Sender::new(0) })
     }
 
     /// The picture as it is now; `None` before the trust domain was made.
@@ -111,6 +114,9 @@ impl StateMachine for Machine {
     }
 
     fn applied(&self, rows: &dyn Rows, index: u64, changed: &BTreeSet<Space>) {
+        if changed.contains(&Space::Entries) {
+            self.0.entries.changed();
+        }
         let of_interest = [Space::Meta, Space::Authorities, Space::Policy];
         if !of_interest.iter().any(|space| changed.contains(space)) {
             return;

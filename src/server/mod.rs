@@ -4,6 +4,7 @@ mod cluster;
 mod config;
 mod dice;
 mod entries;
+mod entry_cache;
 mod establish;
 mod exchange;
 mod health;

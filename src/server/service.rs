@@ -52,7 +52,7 @@ impl NodeService {
         call: &Call,
         licence: &Licence,
         ids: &[&EntryId],
-    ) -> Result<Vec<Option<RegistrationEntry>>, Refusal> {
+    ) -> Result<Vec<Option<Arc<RegistrationEntry>>>, Refusal> {
         let found = self.look_up(call, licence, ids)?;
         if found.iter().all(Option::is_some) {
             return Ok(found);
@@ -66,14 +66,14 @@ impl NodeService {
         call: &Call,
         licence: &Licence,
         ids: &[&EntryId],
-    ) -> Result<Vec<Option<RegistrationEntry>>, Refusal> {
-        let view = self.node.view();
-        let entitled = |entry: &RegistrationEntry| {
+    ) -> Result<Vec<Option<Arc<RegistrationEntry>>>, Refusal> {
+        let entitled = |entry: &Arc<RegistrationEntry>| {
             let expires = entry.spec.expires_at_secs;
             matches!(&call.caller, Caller::Spiffe { id } if *id == entry.spec.parent_id)
                 && (expires == 0 || expires > licence.now.secs())
         };
-        ids.iter().map(|id| Ok(state::entry(&view, id).map_err(ledger::damaged)?.filter(entitled))).collect()
+        let read = |id: &EntryId| self.issuer.live.entries.entry(id, || self.node.view()).map_err(ledger::damaged);
+        ids.iter().map(|id| Ok(read(id)?.filter(entitled))).collect()
     }
 
     fn new_x509_svid(
@@ -194,7 +194,7 @@ impl Service for NodeService {
             .zip(&entitled)
             .map(|(request, entry)| {
                 let counted = self.metrics.issue(CredentialKind::X509Svid);
-                (counted, self.new_x509_svid(call, &licence, entry.as_ref(), &request.csr))
+                (counted, self.new_x509_svid(call, &licence, entry.as_deref(), &request.csr))
             })
             .collect();
         let mut results = Vec::with_capacity(signed.len());
