@@ -40,15 +40,24 @@ impl Member {
             return (status, Some(here.last_log));
         }
         let patience = deadline.min(Instant::now() + STATUS_WAIT);
-        let asking = async {
-            let mut client = self.links.connected(id, Lane::Calls, STATUS_WAIT).await?;
-            let request = proto::StatusRequest { envelope: Some(self.directory.envelope(id)) };
-            Some(client.status(request).await.ok()?.into_inner())
-        };
-        let Ok(Some(reply)) = timeout_at(patience, asking).await else { return (unreachable, None) };
+        let Ok(reply) = timeout_at(patience, self.status_of(id)).await else { return (unreachable, None) };
         let role = ROLES.into_iter().find(|role| role.as_str() == reply.role).unwrap_or(Role::Unreachable);
         let applied = Some(reply.applied_end.saturating_sub(1));
         (NodeStatus { role, applied, version: Some(reply.version), ..unreachable }, Some(reply.last_log))
+    }
+
+    /// What `id` says of itself, asked until it answers. A connection that is being made anew, or that was made before
+    /// the other side knew this node, fails at first.
+    async fn status_of(&self, id: u64) -> proto::StatusReply {
+        loop {
+            if let Some(mut client) = self.links.connected(id, Lane::Calls, STATUS_WAIT).await {
+                let request = proto::StatusRequest { envelope: Some(self.directory.envelope(id)) };
+                if let Ok(reply) = client.status(request).await {
+                    return reply.into_inner();
+                }
+            }
+            tokio::time::sleep(STATUS_RETRY).await;
+        }
     }
 
     /// If this node leads, lets the voter that has most of the log take over, and waits until it does.
@@ -77,5 +86,6 @@ impl Member {
 
 const ROLES: [Role; 4] = [Role::Leader, Role::Follower, Role::Candidate, Role::Learner];
 /// A member that takes longer than this is told unreachable.
-const STATUS_WAIT: Duration = Duration::from_secs(1);
+const STATUS_WAIT: Duration = Duration::from_secs(2);
+const STATUS_RETRY: Duration = Duration::from_millis(20);
 const HAND_OVER: Duration = Duration::from_secs(2);

@@ -155,11 +155,14 @@ async fn every_node_takes_proposals_and_reads_its_own_and_others_writes() {
         let grant = place.node().lease(WAIT).await.unwrap();
         assert!(place.node().view().index() >= grant.index);
         assert!(grant.cluster_time >= place.node().view().cluster_time());
-        let status = place.node().cluster_status(WAIT).await;
-        assert!(status.confirmed);
-        assert_eq!(status.nodes.len(), 3);
-        assert_eq!(status.nodes.iter().filter(|node| node.role == Role::Leader).count(), 1, "{status:?}");
-        assert_eq!(status.nodes.iter().filter(|node| node.role == Role::Follower).count(), 2, "{status:?}");
+        // An election on a busy machine, or a connection that is being made anew, passes.
+        until("one leader and two followers are seen", || async {
+            let status = place.node().cluster_status(WAIT).await;
+            assert_eq!(status.nodes.len(), 3);
+            let count = |role| status.nodes.iter().filter(|node| node.role == role).count();
+            status.confirmed && count(Role::Leader) == 1 && count(Role::Follower) == 2
+        })
+        .await;
     }
 }
 
