@@ -102,7 +102,8 @@ pub struct Settings {
     /// The trust domain.
     #[n(0)]
     pub trust_domain: TrustDomain,
-    /// The cluster's id: 32 lower-case hex digits, also known to the `raft` room.
+    /// The id of the cluster that made the trust domain, 32 lower-case hex digits. Keys are wrapped under it, so it stays
+    /// when a restore or a recovery gives the cluster itself a new id: the keys must still open.
     #[n(1)]
     pub cluster_id: String,
     /// `iss` of transaction tokens, and the issuer identifier of the token endpoint (RFC 8414 §2).

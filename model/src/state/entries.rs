@@ -178,6 +178,18 @@ fn insert(rows: &mut dyn RowsMut, entry: &RegistrationEntry) {
     store(rows, Space::EntriesByIdentity, &identity(&entry.spec), &entry.id);
 }
 
+/// The first index that does not lead to `entry` as it should, if there is one.
+pub(super) fn missing_index(rows: &dyn Rows, entry: &RegistrationEntry) -> Option<Space> {
+    let lists = [(Space::EntriesByParent, &entry.spec.parent_id), (Space::EntriesBySpiffeId, &entry.spec.spiffe_id)];
+    for (space, id) in lists {
+        if rows.row(space, &index_key(id, &entry.id)).is_none() {
+            return Some(space);
+        }
+    }
+    let by_identity = load::<EntryId>(rows, Space::EntriesByIdentity, &identity(&entry.spec));
+    if by_identity.is_ok_and(|id| id.as_ref() == Some(&entry.id)) { None } else { Some(Space::EntriesByIdentity) }
+}
+
 fn remove(rows: &mut dyn RowsMut, entry: &RegistrationEntry) {
     rows.delete(Space::Entries, entry.id.as_str().as_bytes());
     rows.delete(Space::EntriesByParent, &index_key(&entry.spec.parent_id, &entry.id));

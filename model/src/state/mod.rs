@@ -9,6 +9,7 @@ mod issuance;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use minicbor::{Decode, Encode};
 
@@ -16,6 +17,7 @@ pub use authorities::{authorities, epoch, trust_bundle};
 pub use entries::{children, entries_by_spiffe_id, entry, list, merged};
 pub use issuance::{IssuanceBatch, committed_position, issuance_batches};
 pub use policy::{StoredPolicy, policy};
+pub use verify::{Findings, SHOWN_PROBLEMS, SpaceFindings, verify};
 
 use crate::command::{Command, Outcome, Proposal, Settings};
 use crate::refusal::{Reason, Refusal};

@@ -46,6 +46,31 @@ impl Cluster {
         apply(&mut self.rows, Position { index: self.index, at }, &proposal).unwrap()
     }
 
+    fn make_trust_domain(&mut self) {
+        let settings = Settings {
+            trust_domain: "example.org".parse().unwrap(),
+            cluster_id: "c".repeat(32),
+            token_issuer: "https://tts.example.org".into(),
+            jwt_svid_issuer: String::new(),
+            x509_svid_ttl_secs: 3600,
+            jwt_svid_ttl_secs: 300,
+            refresh_hint_secs: 300,
+            lease_secs: 30,
+            demo: false,
+        };
+        let authority = crate::authority::Authority {
+            kind: crate::authority::AuthorityKind::JwtSvid,
+            id: "kid".into(),
+            slot: crate::authority::Slot::Active,
+            public_key: vec![1, 2, 3],
+            certificate: Vec::new(),
+            key: crate::authority::StoredKey::Wrapped { for_recipients: Vec::new() },
+            created_at: UnixTime::from_secs(1),
+            not_after: UnixTime::from_secs(2),
+        };
+        assert_eq!(self.apply(Command::Establish { settings, authorities: vec![authority] }), Outcome::Done);
+    }
+
     fn create(&mut self, entry: &str, spec: EntrySpec) -> EntryOutcome {
         let Outcome::Entries(mut outcomes) = self.apply(Command::CreateEntries { entries: vec![(id(entry), spec)] })
         else {
@@ -204,5 +229,48 @@ proptest! {
         let all = list(&cluster.rows, None, usize::MAX).unwrap().into_iter().map(|e| e.id).collect();
         cluster.apply(Command::DeleteEntries { ids: all });
         prop_assert_eq!(cluster.rows, MemoryRows::default());
+    }
+}
+
+#[test]
+fn a_state_that_commands_made_is_found_in_order() {
+    let mut cluster = Cluster::new();
+    cluster.make_trust_domain();
+    for n in 0..20 {
+        cluster.create(&format!("e{n}"), spec("agent", &format!("web{n}"), "uid:1"));
+    }
+    cluster.apply(Command::DeleteEntries { ids: vec![id("e3")] });
+    let found = verify(&cluster.rows);
+    assert_eq!((found.problems.as_slice(), found.unjudged), (&[] as &[String], 0));
+    assert_eq!(found.rows(Space::Entries), 19);
+    let hash = |findings: &Findings| findings.spaces.iter().find(|s| s.space == Space::Entries).unwrap().hash;
+    let before = hash(&found);
+    cluster.apply(Command::DeleteEntries { ids: vec![id("e4")] });
+    assert_ne!(hash(&verify(&cluster.rows)), before, "other contents have another hash");
+}
+
+#[test]
+fn every_row_that_is_lost_damaged_or_out_of_place_is_found() {
+    let mut cluster = Cluster::new();
+    cluster.make_trust_domain();
+    cluster.create("e1", spec("agent", "web", "uid:1"));
+    cluster.create("e2", spec("agent", "db", "uid:1"));
+    for space in [Space::Entries, Space::EntriesByParent, Space::EntriesBySpiffeId, Space::EntriesByIdentity] {
+        for (key, value) in cluster.rows.scan(space, &[], None, 10) {
+            let mut lost = cluster.rows.clone();
+            lost.delete(space, &key);
+            assert_ne!(verify(&lost).problems, [] as [String; 0], "{space:?} row lost");
+            let mut moved = lost.clone();
+            moved.put(space, &[key.as_slice(), b"x"].concat(), value.clone());
+            assert_ne!(verify(&moved).problems, [] as [String; 0], "{space:?} row moved");
+        }
+    }
+    for space in [Space::Entries, Space::Authorities, Space::EntriesByIdentity] {
+        for (key, value) in cluster.rows.scan(space, &[], None, 10) {
+            let mut cut = cluster.rows.clone();
+            cut.put(space, &key, value[..value.len() - 1].to_vec());
+            let problems = verify(&cut).problems;
+            assert!(problems.iter().any(|problem| problem.contains(&format!("{space:?} row"))), "{problems:?}");
+        }
     }
 }
