@@ -7,9 +7,9 @@ use std::time::Duration;
 use signet_api::service::EntryFilter;
 use tokio::time::Instant;
 
-use crate::gaps;
-use crate::load::{KINDS, Kind, Load};
 use crate::support::cluster::Cluster;
+use crate::support::gaps;
+use crate::support::load::{KINDS, Kind, Load, Seen};
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ const BOUND: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_gap_in_the_answers_is_found() {
-    let seen = crate::load::Seen::default();
+    let seen = Seen::default();
     let start = Instant::now();
     let gap = Duration::from_millis(30);
     assert_eq!(seen.write_gap(start, start + gap), gap);

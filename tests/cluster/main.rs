@@ -7,10 +7,8 @@ mod support;
 
 mod all_killed;
 mod dev;
-mod gaps;
 mod leader_killed;
 mod lease;
-mod load;
 mod operator;
 mod refusals;
 mod secrets;

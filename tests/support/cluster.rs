@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::cli::{arg, run};
+use super::network::Host;
 use super::node::{Node, Settings};
 use super::wait::eventually;
 
@@ -16,6 +17,8 @@ use super::wait::eventually;
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) settings: Settings,
+    /// Where nodes run, in the order of their making; further ones run on loopback.
+    hosts: Vec<Host>,
     folder: TempDir,
     /// Released last, after the processes have ended. `None`: another cluster of the same test holds it.
     _alone: Option<Alone>,
@@ -46,7 +49,12 @@ impl Cluster {
 
     /// Three nodes whose issuance lease lasts this long.
     pub(crate) async fn of_three_with_lease(lease: &str) -> Self {
-        let mut cluster = Self::of_one(Some(Alone::turn().await), "example.org", lease).await;
+        Self::of_three_on(Vec::new(), lease).await
+    }
+
+    /// Three nodes on these hosts.
+    pub(crate) async fn of_three_on(hosts: Vec<Host>, lease: &str) -> Self {
+        let mut cluster = Self::of_one_on(hosts, Some(Alone::turn().await), "example.org", lease).await;
         for _ in 0..2 {
             cluster.add_node().await;
         }
@@ -56,22 +64,27 @@ impl Cluster {
 
     /// One node that is a cluster by itself.
     pub(crate) async fn of_one(alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
+        Self::of_one_on(Vec::new(), alone, trust_domain, lease).await
+    }
+
+    async fn of_one_on(hosts: Vec<Host>, alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("signet-").tempdir().unwrap();
         let key_file = folder.path().join("kek");
         run(None, &["key", "generate", arg(&key_file)]).done();
         let settings = Settings { trust_domain: trust_domain.to_owned(), issuance_lease: lease.to_owned(), key_file };
-        let mut node = Node::new(folder.path().join("node-1"), &settings);
+        let host = hosts.first().cloned().unwrap_or_default();
+        let mut node = Node::on(host, folder.path().join("node-1"), &settings);
         node.start(None);
         node.answers().await;
         run(Some(&node.socket()), &["cluster", "init"]).done();
         node.ready().await;
         node.id = node.status().await.unwrap().answered_by;
-        Self { nodes: vec![node], settings, folder, _alone: alone }
+        Self { nodes: vec![node], settings, hosts, folder, _alone: alone }
     }
 
     /// Adds a node by a join token of the first.
     pub(crate) async fn add_node(&mut self) {
-        let mut node = Node::new(self.folder.path().join(format!("node-{}", self.nodes.len() + 1)), &self.settings);
+        let mut node = self.new_node(&format!("node-{}", self.nodes.len() + 1));
         let token = self.join_token("1h");
         node.start(Some(&token));
         node.answers().await;
@@ -84,6 +97,12 @@ impl Cluster {
         })
         .await;
         self.nodes.push(node);
+    }
+
+    /// A node that does not run yet, on the next host.
+    pub(crate) fn new_node(&self, name: &str) -> Node {
+        let host = self.hosts.get(self.nodes.len()).cloned().unwrap_or_default();
+        Node::on(host, self.folder.path().join(name), &self.settings)
     }
 
     /// A new join token, in a file of its own.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,6 +10,7 @@ use signet_api::client::AdminClient;
 use signet_api::service::ClusterStatus;
 
 use super::cli::signet;
+use super::network::{Host, SmallDisk, get_within};
 use super::ports::free_port;
 use super::wait::eventually;
 
@@ -22,7 +23,10 @@ pub(crate) struct Node {
     pub(crate) grpc: String,
     pub(crate) https: String,
     pub(crate) admin_http: String,
+    pub(crate) host: Host,
     child: Option<Child>,
+    /// Unmounted after the process has ended.
+    _disk: Option<SmallDisk>,
 }
 
 /// What the nodes of one cluster have in common.
@@ -35,18 +39,27 @@ pub(crate) struct Settings {
 }
 
 impl Node {
-    /// Writes the configuration of a new node; nothing runs yet.
+    /// Writes the configuration of a new node on loopback; nothing runs yet.
     pub(crate) fn new(folder: PathBuf, settings: &Settings) -> Self {
+        Self::on(Host::default(), folder, settings)
+    }
+
+    /// Writes the configuration of a new node on this host; nothing runs yet.
+    pub(crate) fn on(host: Host, folder: PathBuf, settings: &Settings) -> Self {
         std::fs::create_dir(&folder).unwrap();
-        let address = || format!("127.0.0.1:{}", free_port());
-        let (peer, grpc, https, admin_http) = (address(), address(), address(), address());
-        let node = Self { folder, id: 0, grpc, https: format!("https://{https}"), admin_http, child: None };
+        let address = || format!("{}:{}", host.address, free_port());
+        let (peer, grpc, https) = (address(), address(), address());
+        let admin_http = format!("127.0.0.1:{}", free_port());
+        let disk = host.disk_bytes.map(|bytes| SmallDisk::mount(&folder.join(DATA), bytes));
+        let https_url = format!("https://{https}");
+        let node = Self { folder, id: 0, grpc, https: https_url, admin_http, host, child: None, _disk: disk };
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
-             names = [\"127.0.0.1\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
+             names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
              [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n",
             node.data(),
             node.grpc,
+            node.host.address,
             node.socket(),
             node.admin_http,
             settings.key_file.display(),
@@ -62,7 +75,7 @@ impl Node {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.join(DATA)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -82,7 +95,7 @@ impl Node {
     pub(crate) fn start(&mut self, join_token: Option<&Path>) {
         assert!(self.child.is_none(), "{} runs already", self.folder.display());
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(signet());
+        let mut command = self.host.command(signet());
         command.arg("server").arg("--config").arg(self.config());
         if let Some(token) = join_token {
             command.arg("--join-token-file").arg(token);
@@ -110,6 +123,9 @@ impl Node {
 
     /// `GET` on the admin HTTP door.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        if let Some(namespace) = &self.host.namespace {
+            return get_within(namespace, &self.admin_http, path).await;
+        }
         let url = format!("http://{}{path}", self.admin_http);
         let answer = reqwest::get(url).await.map_err(|e| e.to_string())?;
         Ok((answer.status().as_u16(), answer.text().await.map_err(|e| e.to_string())?))
@@ -176,3 +192,4 @@ pub(crate) const TOKEN_ISSUER: &str = "https://tts.example.org";
 /// A debug build on a busy machine starts in a second or two.
 const START: Duration = Duration::from_secs(30);
 const LOG_TAIL: usize = 60;
+const DATA: &str = "data";

@@ -11,9 +11,9 @@ use signet_model::entry::EntryId;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::agent::{Agent, entry, exchange_form, request, txn_token};
-use crate::support::cluster::Cluster;
-use crate::support::users::{AUDIENCE, Users, policy};
+use super::agent::{Agent, entry, exchange_form, request, txn_token};
+use super::cluster::Cluster;
+use super::users::{AUDIENCE, Users, policy};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
