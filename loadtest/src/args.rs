@@ -53,6 +53,12 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Creates registration entries as fast as the cluster takes them, and deletes them again.
+    Writes {
+        /// How to run it.
+        #[command(flatten)]
+        writing: Writing,
+    },
     /// Writes without pause while you kill or drain nodes, and says how long no write got through.
     Failover {
         /// How to run it.
@@ -100,6 +106,38 @@ pub struct Options {
     /// Leave the floor out: no ratio, half the time.
     #[arg(long)]
     pub no_floor: bool,
+    /// How to print the report.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Run although this is a debug build. For tests of the load test itself: the figures mean nothing.
+    #[arg(long, hide = true)]
+    pub allow_debug: bool,
+}
+
+/// How entries are written.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Writing {
+    /// The data folder of a running `signet dev --data DIR`: its dev.json says where the nodes are.
+    #[arg(long, value_name = "DIR")]
+    pub dev: PathBuf,
+    /// Clients at once, each with one call at a time; one round for each number.
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub clients: Vec<u16>,
+    /// Entries in each call.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub batch: u16,
+    /// How long each round lasts: `20s`, `2m`.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// End a round when so many entries were created, if that is earlier. [default: no such end]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=20_000_000))]
+    pub entries: u64,
+    /// Leave the entries there, to fill a cluster.
+    #[arg(long)]
+    pub keep: bool,
+    /// Names the entries of this run. [default: drawn]
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// How to print the report.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) https: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) admin_socket: PathBuf,
+    pub(crate) admin_http: SocketAddr,
 }
 
 /// Why the cluster cannot be used.
@@ -108,6 +109,7 @@ impl Node {
             https: loopback(named("https"), https)?,
             grpc: loopback(named("grpc"), &raw.grpc)?,
             admin_socket: raw.admin_socket,
+            admin_http: loopback(named("admin_http"), &raw.admin_http)?,
         })
     }
 }
@@ -164,6 +166,7 @@ struct RawNode {
     https: String,
     grpc: String,
     admin_socket: PathBuf,
+    admin_http: String,
 }
 
 #[cfg(test)]
@@ -180,8 +183,8 @@ mod tests {
             "token": { "issuer": "https://tts.example", "audience": "demo.signet.example", "scopes": ["read", "write"] },
             "demo_issuer": { "issuer": "http://127.0.0.1:4000", "jwks_uri": "http://127.0.0.1:4000/jwks" },
             "nodes": [
-                { "id": 1, "pid": 71, "https": "https://127.0.0.1:4443", "grpc": "127.0.0.1:4081", "admin_socket": "/tmp/demo/1.sock" },
-                { "id": 2, "pid": 72, "https": "https://localhost:4444/", "grpc": "[::1]:4082", "admin_socket": "/tmp/demo/2.sock" },
+                { "id": 1, "pid": 71, "https": "https://127.0.0.1:4443", "grpc": "127.0.0.1:4081", "admin_socket": "/tmp/demo/1.sock", "admin_http": "127.0.0.1:4470" },
+                { "id": 2, "pid": 72, "https": "https://localhost:4444/", "grpc": "[::1]:4082", "admin_socket": "/tmp/demo/2.sock", "admin_http": "127.0.0.1:4471" },
             ],
         })
     }
@@ -225,13 +228,14 @@ mod tests {
 
     #[test]
     fn names_the_field_that_is_wrong() {
-        let wrong: [(&str, Value, &str); 6] = [
+        let wrong: [(&str, Value, &str); 7] = [
             ("/nodes", json!([]), "nodes is empty"),
             ("/token/scopes", json!([]), "token.scopes"),
             ("/trust_domain", json!("Example.org"), "trust_domain"),
             ("/nodes/0/https", json!("http://127.0.0.1:1"), "nodes[id 1].https"),
             ("/nodes/0/grpc", json!("127.0.0.1"), "nodes[id 1].grpc"),
             ("/nodes/0/pid", json!("71"), "string"),
+            ("/nodes/0/admin_http", json!("localhost"), "nodes[id 1].admin_http"),
         ];
         for (pointer, value, expected) in wrong {
             let mut dev = dev_json();

@@ -15,17 +15,19 @@ mod identities;
 mod load;
 mod report;
 mod schedule;
+mod scrape;
 mod seed;
 mod tally;
 mod tls;
 mod tokens;
 mod workload;
+mod writes;
 
 use std::io::Write;
 
 use anyhow::{Context, ensure};
 
-pub use args::{Args, Command, Drill, Options, Output};
+pub use args::{Args, Command, Drill, Options, Output, Writing};
 use drive::Planned;
 use report::Report;
 use serde::Serialize;
@@ -43,6 +45,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             (plan(&[Workload::Exchange { fresh_tokens }], &options), options)
         }
         Command::All { options } => (plan(&Workload::ALL, &options), options),
+        Command::Writes { writing } => {
+            release_only(writing.allow_debug)?;
+            let report = writes::run(&writing, writing.seed.map_or_else(draw, Ok)?).await?;
+            return print(writing.output, &report, report.table());
+        }
         Command::Failover { drill } => {
             release_only(drill.allow_debug)?;
             let report = failover::run(&drill).await?;

@@ -148,10 +148,6 @@ impl WorkloadReport {
 
     fn row(&self) -> Vec<String> {
         let latency = self.cluster.latency_us;
-        let millis = |micros: u64| {
-            let micros = Duration::from_micros(micros).as_secs_f64();
-            format!("{:.2}", micros * 1e3)
-        };
         let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         vec![
             self.workload.clone(),
@@ -246,8 +242,13 @@ fn seconds(millis: u128) -> String {
     if millis.is_multiple_of(1000) { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
 }
 
+/// Microseconds as milliseconds.
+pub(crate) fn millis(micros: u64) -> String {
+    format!("{:.2}", Duration::from_micros(micros).as_secs_f64() * 1e3)
+}
+
 /// Columns as wide as their widest cell, the first flush left.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
     };

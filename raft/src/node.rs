@@ -245,6 +245,8 @@ impl Node {
                 leader: None,
                 applied: self.view().index(),
                 last_log: 0,
+                log_durable_entries: 0,
+                log_fsyncs: 0,
                 peers: Vec::new(),
             },
         }

@@ -68,6 +68,10 @@ pub struct LocalStatus {
     pub applied: u64,
     /// The last log index it holds.
     pub last_log: u64,
+    /// Log entries made durable since the node started.
+    pub log_durable_entries: u64,
+    /// In so many fsyncs.
+    pub log_fsyncs: u64,
     /// The members it knows, itself included, in the order of their ids.
     pub peers: Vec<Peer>,
 }

@@ -57,6 +57,9 @@ pub(crate) struct NodeReport {
     pub(crate) grpc: String,
     /// Its admin socket.
     pub(crate) admin_socket: PathBuf,
+    /// Host and port of its admin HTTP: metrics, health.
+    #[serde(default)]
+    pub(crate) admin_http: String,
 }
 
 impl Report {
@@ -130,6 +133,7 @@ mod tests {
                 https: "https://127.0.0.1:20000".to_owned(),
                 grpc: "127.0.0.1:20001".to_owned(),
                 admin_socket: "/d/run/node-1.sock".into(),
+                admin_http: "127.0.0.1:20003".to_owned(),
             }],
         }
     }
@@ -148,6 +152,7 @@ mod tests {
                 "https": "https://127.0.0.1:20000",
                 "grpc": "127.0.0.1:20001",
                 "admin_socket": "/d/run/node-1.sock",
+                "admin_http": "127.0.0.1:20003",
             }],
         });
         assert_eq!(serde_json::to_value(report()).unwrap(), expected);

@@ -151,6 +151,7 @@ impl Cluster {
             https: self.plan.https(node),
             grpc: self.plan.address(node, Port::Grpc).to_string(),
             admin_socket: self.folder.socket(node),
+            admin_http: self.plan.address(node, Port::Admin).to_string(),
         }
     }
 }

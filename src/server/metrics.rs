@@ -98,6 +98,13 @@ impl Metrics {
             // Writing to a `String` cannot fail.
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
         }
+        let counters = [
+            ("signet_raft_log_durable_entries", "Log entries made durable", raft.log_durable_entries),
+            ("signet_raft_log_fsyncs", "Fsyncs of the raft log that made entries durable", raft.log_fsyncs),
+        ];
+        for (name, help, value) in counters {
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
+        }
         let _ = writeln!(
             out,
             "# HELP signet_build_info The program.\n# TYPE signet_build_info gauge\nsignet_build_info{{version=\"{}\"}} 1",
@@ -169,6 +176,8 @@ mod tests {
             leader: None,
             applied: 7,
             last_log: 9,
+            log_durable_entries: 8,
+            log_fsyncs: 3,
             peers: vec![],
         };
         let text = metrics.render(&status, false, 2);

@@ -6,3 +6,4 @@ mod tail;
 mod writer;
 
 pub(crate) use store::{LogStore, open_error};
+pub(crate) use writer::Counters;

@@ -16,7 +16,7 @@ use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
 use tokio::sync::oneshot;
 
 use super::tail::{KEPT_ENTRIES, Tail, size};
-use super::writer::{CLUSTER_KEY, ENTRY_PREFIX, Job, PURGED_KEY, Writer, entry_index, entry_key};
+use super::writer::{CLUSTER_KEY, Counters, ENTRY_PREFIX, Job, PURGED_KEY, Writer, entry_index, entry_key};
 use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned};
 use crate::error::OpenError;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
@@ -35,6 +35,7 @@ struct Shared {
     // `None` only while dropping: the thread ends when the sender is gone.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
 }
 
 impl LogStore {
@@ -62,12 +63,19 @@ impl LogStore {
         let tail = Arc::new(Mutex::new(tail));
         // Unbounded here; what is in flight is bounded where proposals enter and by the leader's pipeline.
         let (sender, jobs) = channel();
-        let writer = Writer { db: Arc::clone(&db), tail: Arc::clone(&tail), vote_path: vote_path.clone(), jobs };
+        let counters = Arc::new(Counters::default());
+        let writer = Writer {
+            db: Arc::clone(&db),
+            tail: Arc::clone(&tail),
+            vote_path: vote_path.clone(),
+            jobs,
+            counters: Arc::clone(&counters),
+        };
         let thread = std::thread::Builder::new()
             .name("raft-log".into())
             .spawn(move || writer.run())
             .map_err(|cause| OpenError::File { action: "start the log's thread for", path: vote_path, cause })?;
-        let shared = Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread) };
+        let shared = Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread), counters };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -85,6 +93,11 @@ impl LogStore {
         if let Err(cause) = written {
             fatal::abort("cannot write the raft log", &cause);
         }
+    }
+
+    /// What its disk was asked to do.
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.shared.counters)
     }
 
     /// Whether nothing was ever appended.

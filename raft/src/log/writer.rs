@@ -2,6 +2,7 @@
 //! completes everything in order.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,12 +27,22 @@ pub(crate) enum Job {
     Purge { start: u64, upto: LogId },
 }
 
+/// What the log's disk was asked to do since the node started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Entries that were made durable.
+    pub(crate) entries: AtomicU64,
+    /// In so many fsyncs.
+    pub(crate) fsyncs: AtomicU64,
+}
+
 /// What the thread owns.
 pub(crate) struct Writer {
     pub(crate) db: Arc<DB>,
     pub(crate) tail: Arc<Mutex<Tail>>,
     pub(crate) vote_path: PathBuf,
     pub(crate) jobs: Receiver<Job>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Writer {
@@ -62,6 +73,7 @@ impl Writer {
                     group.batch.put(entry_key(entry.log_id.index), entry_to_bytes(entry));
                     group.end = entry.log_id.index + 1;
                 }
+                group.entries += entries.len() as u64;
                 group.flushed.push(flushed);
             }
             Job::Vote { vote, done } => {
@@ -95,6 +107,8 @@ impl Writer {
             return;
         }
         self.write(std::mem::take(&mut group.batch), true);
+        self.counters.entries.fetch_add(std::mem::take(&mut group.entries), Ordering::Relaxed);
+        self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).durable(group.end);
         for flushed in group.flushed.drain(..) {
             flushed.io_completed(Ok(()));
@@ -114,6 +128,7 @@ impl Writer {
 struct Group {
     batch: WriteBatch,
     flushed: Vec<IOFlushed<TypeConfig>>,
+    entries: u64,
     end: u64,
 }
 

@@ -8,6 +8,7 @@ mod reads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 
 use crate::config::{NodeConfig, Timings};
 use crate::identity::Record;
-use crate::log::LogStore;
+use crate::log::{Counters, LogStore};
 use crate::peer::{Clocks, Directory, Links, Network, Tls};
 use crate::state::{Machine, StateStore};
 use crate::status::{LocalStatus, Peer, Role};
@@ -43,6 +44,7 @@ pub(crate) struct Member {
     leadership: watch::Receiver<Leadership>,
     clocks: Arc<Clocks>,
     pub(crate) version: String,
+    log: Arc<Counters>,
     /// Room for proposals that wait for their commit here.
     slots: Semaphore,
     forwards: mpsc::Sender<propose::Forward>,
@@ -77,6 +79,7 @@ impl Member {
         let links = Arc::new(links);
         let machine = Machine::new(Arc::clone(&state), record.cluster.to_vec());
         let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
+        let counters = log.counters();
         let raft = Raft::new(record.node, Arc::new(settings), Network::new(Arc::clone(&links)), log, machine);
         let raft = raft.await.map_err(|cause| cause.to_string())?;
         let (forwards, forward_queue) = mpsc::channel(FORWARDS);
@@ -92,6 +95,7 @@ impl Member {
             leadership,
             clocks,
             version: config.version.clone(),
+            log: counters,
             slots: Semaphore::new(PROPOSALS),
             forwards,
             reads,
@@ -149,6 +153,8 @@ impl Member {
             leader: metrics.current_leader,
             applied: self.state.view().end().saturating_sub(1),
             last_log: metrics.last_log_index.unwrap_or(0),
+            log_durable_entries: self.log.entries.load(Ordering::Relaxed),
+            log_fsyncs: self.log.fsyncs.load(Ordering::Relaxed),
             peers: peers.collect(),
         }
     }
