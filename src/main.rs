@@ -5,6 +5,7 @@ mod clock;
 mod dev;
 mod duration;
 mod server;
+mod size;
 
 use std::process::ExitCode;
 

@@ -51,10 +51,20 @@ fn router(health: Arc<dyn Health>) -> Router {
     type Node = State<Arc<dyn Health>>;
     Router::new()
         .route("/livez", get(async |State(health): Node| state(health.live())))
-        .route("/readyz", get(async |State(health): Node| state(health.ready())))
+        .route("/readyz", get(async |State(health): Node| ready(&*health)))
         .route("/startupz", get(async |State(health): Node| state(health.started())))
         .route("/metrics", get(async |State(health): Node| page(StatusCode::OK, OPEN_METRICS, health.metrics())))
         .with_state(health)
+}
+
+/// As [`state`], with what wants looking after.
+fn ready(health: &dyn Health) -> Response<Body> {
+    match (health.ready(), health.notes()) {
+        (Ok(()), notes) if !notes.is_empty() => {
+            page(StatusCode::OK, JSON, json!({ "ok": true, "notes": notes }).to_string())
+        }
+        (result, _) => state(result),
+    }
 }
 
 /// 200 when all is well, else 503 with the reason.

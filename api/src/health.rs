@@ -23,6 +23,11 @@ pub trait Health: Send + Sync + 'static {
     /// What it still waits for.
     fn started(&self) -> Result<(), Refusal>;
 
+    /// What an operator should look after although the node serves, each a sentence.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// All metrics in OpenMetrics text format, with its `# EOF`.
     fn metrics(&self) -> String;
 }

@@ -158,6 +158,10 @@ pub enum ProposeError {
         /// The limit.
         limit: usize,
     },
+    /// The disk of this node, or of the leader, is nearly full. The command was not carried out. The text names the
+    /// directory and the fix.
+    #[error("{0}; nothing was changed")]
+    NoSpace(String),
     /// This node belongs to no cluster yet.
     #[error("this node belongs to no cluster yet")]
     NotMember,

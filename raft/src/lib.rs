@@ -5,6 +5,7 @@
 //! commands mean is told by a [`StateMachine`].
 
 mod config;
+mod disk;
 mod durable;
 mod encoding;
 mod error;
@@ -27,6 +28,7 @@ mod view;
 mod tests;
 
 pub use config::{NodeConfig, Timings};
+pub use disk::DiskState;
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 pub use machine::{ApplyContext, StateMachine, UnknownCommand};
 pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};

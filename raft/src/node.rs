@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
+use crate::disk::Disk;
 use crate::error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 use crate::identity::{Phase, Record, cluster_text};
 use crate::log::LogStore;
@@ -88,6 +89,7 @@ pub(crate) struct Inner {
     pub(crate) member: watch::Sender<Option<Arc<Member>>>,
     pub(crate) directory: watch::Sender<Option<Arc<Directory>>>,
     pub(crate) failed: watch::Sender<Option<String>>,
+    pub(crate) disk: Arc<Disk>,
     /// One attempt to become a member at a time.
     pub(crate) becoming: tokio::sync::Mutex<()>,
     pub(crate) stop: CancellationToken,
@@ -340,6 +342,7 @@ impl Node {
             state: Arc::clone(&self.inner.state),
             directory,
             tls: Arc::clone(&self.inner.tls),
+            disk: Arc::clone(&self.inner.disk),
         };
         let chores = Chores {
             data_dir: self.inner.config.data_dir.clone(),

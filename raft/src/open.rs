@@ -51,6 +51,7 @@ pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> 
         member: watch::Sender::new(None),
         directory: watch::Sender::new(None),
         failed: watch::Sender::new(None),
+        disk: Arc::default(),
         becoming: tokio::sync::Mutex::new(()),
         stop: CancellationToken::new(),
         runtime: Mutex::new(None),

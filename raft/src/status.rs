@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::disk::DiskState;
+
 /// A node's part in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -102,6 +104,8 @@ pub struct NodeStatus {
     pub lag: Option<u64>,
     /// The version of its program; `None` if it did not answer.
     pub version: Option<String>,
+    /// How much room its disk has left; `None` if it did not answer.
+    pub disk: Option<DiskState>,
     /// Its advertised peer address.
     pub address: String,
 }

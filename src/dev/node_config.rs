@@ -32,6 +32,8 @@ fn render(folder: &Folder, plan: &Plan, node: usize) -> Result<String, Failure> 
             demo: true,
         },
         log: Log { format: "text", level: "info" },
+        // Three nodes on a laptop: what one of them sets aside the others would miss.
+        disk: Disk { ballast: "0B" },
     };
     toml::to_string(&config).map_err(|cause| Failure::new("io", format!("cannot write a configuration: {cause}")))
 }
@@ -46,6 +48,12 @@ struct NodeConfig {
     keys: Keys,
     trust_domain: TrustDomainSection,
     log: Log,
+    disk: Disk,
+}
+
+#[derive(Serialize)]
+struct Disk {
+    ballast: &'static str,
 }
 
 #[derive(Serialize)]

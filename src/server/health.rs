@@ -70,8 +70,12 @@ impl Health for NodeHealth {
         }
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.issuer.disk.note().into_iter().collect()
+    }
+
     fn metrics(&self) -> String {
         let backlog = self.issuer.journal.get().map_or(0, super::journal::Journal::backlog);
-        self.metrics.render(&self.node.local_status(), self.ready().is_ok(), backlog)
+        self.metrics.render(&self.node.local_status(), self.ready().is_ok(), backlog, &self.issuer.disk.reading())
     }
 }

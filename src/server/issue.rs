@@ -21,6 +21,7 @@ use signet_model::time::UnixTime;
 use signet_model::x509::{SerialNumber, SubjectPublicKey, leaf};
 
 use super::dice;
+use super::disk::DiskWatch;
 use super::journal::{Journal, Pending};
 use super::keyring::{JwtKey, Keys};
 use super::lease::Lease;
@@ -33,6 +34,7 @@ pub(crate) struct Issuer {
     pub(crate) live: Arc<LiveState>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) lease: Arc<Lease>,
+    pub(crate) disk: Arc<DiskWatch>,
     /// Opened once this node is a member and knows what of its journal is replicated.
     pub(crate) journal: OnceLock<Journal>,
     signatures: AtomicU64,
@@ -100,18 +102,19 @@ pub(crate) struct TokenRecord<'a> {
 }
 
 impl Issuer {
-    pub(crate) fn new(live: Arc<LiveState>, keys: Arc<Keys>, lease: Arc<Lease>) -> Self {
-        Self { live, keys, lease, journal: OnceLock::new(), signatures: AtomicU64::new(0) }
+    pub(crate) fn new(live: Arc<LiveState>, keys: Arc<Keys>, lease: Arc<Lease>, disk: Arc<DiskWatch>) -> Self {
+        Self { live, keys, lease, disk, journal: OnceLock::new(), signatures: AtomicU64::new(0) }
     }
 
     /// Whether this node may sign at this moment.
     ///
     /// # Errors
-    /// Not a member yet, no lease, or no journal: the caller asks another node.
+    /// Not a member yet, no lease, no room on the disk, or no journal: the caller asks another node.
     pub(crate) fn licence(&self) -> Result<Licence, Refusal> {
         let live = self.live.current().ok_or_else(not_initialized)?;
         let now = clock::now();
         self.lease.check(clock::boottime(), now)?;
+        self.disk.may_issue()?;
         let journal = self.journal.get().cloned().ok_or_else(|| {
             Refusal::new(
                 Reason::LeaseExpired,

@@ -75,7 +75,7 @@ pub(crate) fn not_proposed(error: ProposeError) -> Refusal {
     let reason = match error {
         ProposeError::NoQuorum => Reason::NoQuorum,
         ProposeError::Unknown => Reason::DeadlineExceeded,
-        ProposeError::Overloaded => Reason::ResourceExhausted,
+        ProposeError::Overloaded | ProposeError::NoSpace(_) => Reason::ResourceExhausted,
         ProposeError::TooLarge { .. } => Reason::InvalidArgument,
         ProposeError::NotMember => return super::issue::not_initialized(),
         ProposeError::ShuttingDown => Reason::ShuttingDown,

@@ -12,6 +12,7 @@ use signet_model::record::CredentialKind;
 use signet_model::refusal::Refusal;
 use signet_raft::{LocalStatus, Role};
 
+use super::disk::Reading;
 use crate::clock;
 
 /// All counters and histograms of this process.
@@ -84,7 +85,7 @@ impl Metrics {
     }
 
     /// Everything as OpenMetrics text, with what the raft room and the journal say at this moment.
-    pub(crate) fn render(&self, raft: &LocalStatus, ready: bool, backlog: usize) -> String {
+    pub(crate) fn render(&self, raft: &LocalStatus, ready: bool, backlog: usize, disk: &Reading) -> String {
         let mut out = String::new();
         let gauges = [
             ("signet_ready", "Whether this node serves callers", u64::from(ready)),
@@ -93,6 +94,10 @@ impl Metrics {
             ("signet_raft_applied_index", "The last log index that was applied", raft.applied),
             ("signet_raft_last_log_index", "The last log index", raft.last_log),
             ("signet_issuance_backlog_records", "Issuance records not yet replicated", backlog as u64),
+            ("signet_disk_free_bytes", "Room left on the disk of the data directory", disk.space.free),
+            ("signet_disk_size_bytes", "The size of the disk of the data directory", disk.space.total),
+            ("signet_disk_ballast_bytes", "What deleting the ballast file would free", disk.ballast),
+            ("signet_disk_state", "0 ok, 1 low, 2 hand_over, 3 refuse, 4 stop", disk.state as u64),
         ];
         for (name, help, value) in gauges {
             // Writing to a `String` cannot fail.
@@ -160,7 +165,10 @@ fn histogram() -> Histogram {
 
 #[cfg(test)]
 mod tests {
+    use signet_raft::DiskState;
+
     use super::*;
+    use crate::server::disk::{Marks, Space};
 
     #[test]
     fn metrics_are_open_metrics_text_with_one_end() {
@@ -180,12 +188,17 @@ mod tests {
             log_fsyncs: 3,
             peers: vec![],
         };
-        let text = metrics.render(&status, false, 2);
+        let space = Space { free: 70, total: 100 };
+        let marks = Marks { warn: 80, hand_over: 60, refuse: 40, stop: 10, start: 5 };
+        let disk = Reading { space, state: DiskState::Low, marks, ballast: 3 };
+        let text = metrics.render(&status, false, 2, &disk);
         assert_eq!(text.matches("# EOF").count(), 1);
         assert!(text.ends_with("# EOF\n"));
         for line in [
             "signet_raft_term 3",
             "signet_issuance_backlog_records 2",
+            "signet_disk_free_bytes 70",
+            "signet_disk_state 1",
             "signet_denied_total{reason=\"invalid_argument\"} 1",
             "signet_issue_duration_seconds_count{kind=\"jwt_svid\",result=\"refused\"} 1",
             "signet_exchange_duration_seconds_count{result=\"ok\"} 1",

@@ -3,6 +3,7 @@
 mod cluster;
 mod config;
 mod dice;
+mod disk;
 mod entries;
 mod entry_cache;
 mod establish;
@@ -42,6 +43,7 @@ use tokio_util::task::TaskTracker;
 
 use self::cluster::Cluster;
 pub(crate) use self::config::Config;
+use self::disk::DiskWatch;
 use self::exchange::Exchange;
 use self::health::NodeHealth;
 use self::issue::Issuer;
@@ -98,6 +100,7 @@ impl Server {
             // A passphrase takes a second of a whole core to become a key.
             tokio::task::spawn_blocking(move || signet_kms::uri::open(&uri)).await?.context("keys.backend")?
         };
+        let disk = Arc::new(DiskWatch::start(&config.data_dir, config.disk)?);
         let doors = Doors::bind(&config).await?;
         let live = LiveState::new();
         let node = NodeConfig {
@@ -111,7 +114,7 @@ impl Server {
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
         doors.write_addresses(&config.data_dir, node.peer_address()).context("cannot write addresses.json")?;
         let (keys, lease) = (Keys::new(backend.clone()), Arc::new(Lease::default()));
-        let issuer = Arc::new(Issuer::new(live.clone(), keys, lease));
+        let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
         let metrics = Arc::new(Metrics::new());
         let service = Arc::new(NodeService {

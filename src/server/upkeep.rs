@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::config::Config;
 use super::issue::Issuer;
 use super::journal::{self, Journal};
-use super::{identity, keyring, lease};
+use super::{disk, identity, keyring, lease};
 
 /// Starts everything that runs until `stop`.
 pub(super) fn start(
@@ -35,6 +35,8 @@ pub(super) fn start(
         let length = move || live.current().map(|live| Duration::from_secs(live.settings.lease_secs.into()));
         lease::keep(&the_issuer.lease, &the_node, length, the_stop).await;
     });
+
+    tasks.spawn(disk::keep(issuer.disk.clone(), node.clone(), stop.clone()));
 
     let (dir, names) = (config.data_dir.join("journal"), config.https.clone());
     let (issuer, node, tls, stop) = (issuer.clone(), node.clone(), tls.clone(), stop.clone());

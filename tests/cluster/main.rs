@@ -7,6 +7,7 @@ mod support;
 
 mod all_killed;
 mod dev;
+mod disk;
 mod leader_killed;
 mod lease;
 mod operator;

@@ -67,7 +67,8 @@ impl Cluster {
         Self::of_one_on(Vec::new(), alone, trust_domain, lease).await
     }
 
-    async fn of_one_on(hosts: Vec<Host>, alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
+    /// One node on the first of these hosts, or on loopback.
+    pub(crate) async fn of_one_on(hosts: Vec<Host>, alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("signet-").tempdir().unwrap();
         let key_file = folder.path().join("kek");
         run(None, &["key", "generate", arg(&key_file)]).done();

@@ -195,6 +195,26 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
+    /// Whether one can be mounted. If not, a line says so: then the suite is skipped, but not with `CI=true`, where nobody
+    /// would notice.
+    pub(crate) fn available(suite: &str) -> bool {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).output();
+        let reason = match mounted {
+            Ok(output) if output.status.success() => {
+                let _ = Command::new("umount").arg(folder.path()).status();
+                return true;
+            }
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(cause) => format!("mount: {cause}"),
+        };
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{suite}: {reason}");
+        // Not by `eprintln!`, which the test program keeps to itself when all is well.
+        writeln!(std::io::stderr().lock(), "skipped: {suite}: no file system can be mounted: {reason}").unwrap();
+        false
+    }
+
     /// Mounts one of `bytes` at `path`, which is made.
     pub(crate) fn mount(path: &Path, bytes: u64) -> Self {
         std::fs::create_dir(path).unwrap();

@@ -56,7 +56,7 @@ impl Node {
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
              names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
-             [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n",
+             [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n{}",
             node.data(),
             node.grpc,
             node.host.address,
@@ -65,6 +65,8 @@ impl Node {
             settings.key_file.display(),
             settings.trust_domain,
             settings.issuance_lease,
+            // What each of many nodes sets aside would be missed on a disk that they share.
+            if node.host.disk_bytes.is_none() { "[disk]\nballast = \"0B\"\n" } else { "" },
         );
         std::fs::write(node.config(), config).unwrap();
         node

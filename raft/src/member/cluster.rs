@@ -7,6 +7,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Member;
+use crate::disk::DiskState;
 use crate::peer::{Lane, proto};
 use crate::status::{ClusterStatus, NodeStatus, Role};
 
@@ -32,23 +33,26 @@ impl Member {
 
     /// A member's status and the end of its log.
     async fn ask_status(&self, id: u64, address: String, deadline: Instant) -> (NodeStatus, Option<u64>) {
-        let unreachable = NodeStatus { id, role: Role::Unreachable, applied: None, lag: None, version: None, address };
+        let unreachable =
+            NodeStatus { id, role: Role::Unreachable, applied: None, lag: None, version: None, disk: None, address };
         if id == self.id {
             let here = self.status();
             let version = Some(self.version.clone());
-            let status = NodeStatus { role: here.role, applied: Some(here.applied), version, ..unreachable };
+            let disk = Some(self.disk.state());
+            let status = NodeStatus { role: here.role, applied: Some(here.applied), version, disk, ..unreachable };
             return (status, Some(here.last_log));
         }
         let patience = deadline.min(Instant::now() + STATUS_WAIT);
         let Ok(reply) = timeout_at(patience, self.status_of(id)).await else { return (unreachable, None) };
         let role = ROLES.into_iter().find(|role| role.as_str() == reply.role).unwrap_or(Role::Unreachable);
         let applied = Some(reply.applied_end.saturating_sub(1));
-        (NodeStatus { role, applied, version: Some(reply.version), ..unreachable }, Some(reply.last_log))
+        let disk = DiskState::named(&reply.disk);
+        (NodeStatus { role, applied, version: Some(reply.version), disk, ..unreachable }, Some(reply.last_log))
     }
 
     /// What `id` says of itself, asked until it answers. A connection that is being made anew, or that was made before
     /// the other side knew this node, fails at first.
-    async fn status_of(&self, id: u64) -> proto::StatusReply {
+    pub(super) async fn status_of(&self, id: u64) -> proto::StatusReply {
         loop {
             if let Some(mut client) = self.links.connected(id, Lane::Calls, STATUS_WAIT).await {
                 let request = proto::StatusRequest { envelope: Some(self.directory.envelope(id)) };

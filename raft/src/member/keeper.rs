@@ -11,6 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Member;
 use super::promote::Promotion;
+use super::shed::shed;
+use crate::disk::DiskState;
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
 use crate::types::Order;
@@ -31,6 +33,7 @@ pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
     tokio::spawn(watch_core(Arc::downgrade(member), snapshot_every, failed));
     tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
+    tokio::spawn(shed(Arc::downgrade(member)));
 }
 
 /// Notices the end of raft, keeps connections to all members, and has snapshots made.
@@ -49,7 +52,9 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
         }
         let applied = metrics.last_applied.map_or(0, |id| id.index + 1);
         let covered = metrics.snapshot.map_or(0, |id| id.index + 1);
-        if applied.saturating_sub(covered.max(asked_at)) >= snapshot_every {
+        // A snapshot keeps old files alive: not while there is no room for them.
+        let room = member.disk.state() < DiskState::HandOver;
+        if room && applied.saturating_sub(covered.max(asked_at)) >= snapshot_every {
             asked_at = applied;
             let state = Arc::clone(&member.state);
             let _ = tokio::task::spawn_blocking(move || state.settle()).await;

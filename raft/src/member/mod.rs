@@ -5,6 +5,7 @@ mod keeper;
 mod promote;
 mod propose;
 mod reads;
+mod shed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) use promote::Promotion;
 pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 
 use crate::config::{NodeConfig, Timings};
+use crate::disk::Disk;
 use crate::identity::Record;
 use crate::log::{Counters, LogStore};
 use crate::peer::{Clocks, Directory, Links, Network, Tls};
@@ -44,6 +46,7 @@ pub(crate) struct Member {
     leadership: watch::Receiver<Leadership>,
     clocks: Arc<Clocks>,
     pub(crate) version: String,
+    pub(crate) disk: Arc<Disk>,
     log: Arc<Counters>,
     /// Room for proposals that wait for their commit here.
     slots: Semaphore,
@@ -68,12 +71,13 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<StateStore>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) tls: Arc<Tls>,
+    pub(crate) disk: Arc<Disk>,
 }
 
 impl Member {
     /// Starts raft and the member's tasks. To be called on the raft runtime.
     pub(crate) async fn start(parts: Parts, config: &NodeConfig) -> Result<Arc<Self>, String> {
-        let Parts { record, log, state, directory, tls } = parts;
+        let Parts { record, log, state, directory, tls, disk } = parts;
         let clocks = Arc::new(Clocks::new(Arc::clone(&config.clock)));
         let links = Links::new(tls, Arc::clone(&directory), Arc::clone(&clocks), Handle::current());
         let links = Arc::new(links);
@@ -95,6 +99,7 @@ impl Member {
             leadership,
             clocks,
             version: config.version.clone(),
+            disk,
             log: counters,
             slots: Semaphore::new(PROPOSALS),
             forwards,

@@ -24,12 +24,14 @@ pub(crate) struct Placed {
 }
 
 /// Why a proposal was not placed by one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotHere {
     /// It was not proposed: the node does not lead, or cannot be reached. The leader it knows.
     NotLeader(Option<u64>),
     /// It was not proposed: too many wait.
     Overloaded,
+    /// It was not proposed: the disk is nearly full. The sentence for the caller.
+    NoSpace(String),
     /// It may or may not take effect.
     Unknown,
 }
@@ -51,6 +53,9 @@ impl Member {
         let mut leadership = self.leadership();
         let mut encoded = None;
         loop {
+            if let Some(detail) = self.disk.refusal() {
+                return Err(ProposeError::NoSpace(detail));
+            }
             let leader = leadership.borrow_and_update().leader;
             let attempt = match leader {
                 Some(leader) if leader == self.id => {
@@ -70,6 +75,7 @@ impl Member {
                 }
                 Err(NotHere::Unknown) => return Err(ProposeError::Unknown),
                 Err(NotHere::Overloaded) => return Err(ProposeError::Overloaded),
+                Err(NotHere::NoSpace(detail)) => return Err(ProposeError::NoSpace(detail)),
                 Err(NotHere::NotLeader(_)) => {
                     let pause = Instant::now() + RETRY;
                     if pause >= deadline {
@@ -83,6 +89,9 @@ impl Member {
 
     /// Proposes if this node leads, and returns when it is applied here.
     pub(crate) async fn propose_here(&self, order: Order) -> Result<Placed, NotHere> {
+        if let Some(detail) = self.disk.refusal() {
+            return Err(NotHere::NoSpace(detail));
+        }
         let _slot = self.slots.try_acquire().map_err(|_| NotHere::Overloaded)?;
         let proposal = Proposal { stamp: self.clocks.stamp(), order };
         match self.raft.client_write(proposal).await {
@@ -156,7 +165,7 @@ async fn send(member: &Member, leader: u64, batch: Vec<Forward>) {
     for (at, item) in batch.drain(..).enumerate() {
         let outcome = match &outcomes {
             Ok(outcomes) => outcomes.get(at).cloned().unwrap_or(Err(NotHere::Unknown)),
-            Err(failed) => Err(*failed),
+            Err(failed) => Err(failed.clone()),
         };
         let _ = item.reply.send(outcome);
     }
@@ -208,6 +217,7 @@ pub(crate) fn to_wire(placed: Result<Placed, NotHere>) -> proto::ProposeOutcome 
         }
         Err(NotHere::NotLeader(leader)) => Wire::NotLeader(leader.unwrap_or(0)),
         Err(NotHere::Overloaded) => Wire::Overloaded(true),
+        Err(NotHere::NoSpace(detail)) => Wire::NoSpace(detail),
         Err(NotHere::Unknown) => Wire::Unknown(true),
     };
     proto::ProposeOutcome { outcome: Some(outcome) }
@@ -223,6 +233,7 @@ fn from_wire(sent: proto::ProposeOutcome) -> Result<Placed, NotHere> {
         }
         Some(Wire::NotLeader(leader)) => Err(NotHere::NotLeader(Some(leader).filter(|leader| *leader != 0))),
         Some(Wire::Overloaded(_)) => Err(NotHere::Overloaded),
+        Some(Wire::NoSpace(detail)) => Err(NotHere::NoSpace(detail)),
         Some(Wire::Unknown(_)) | None => Err(NotHere::Unknown),
     }
 }
@@ -235,3 +246,21 @@ const GRACE: Duration = Duration::from_millis(200);
 const BATCHES: usize = 8;
 const BATCH_ORDERS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_reaches_the_caller_of_another_node_as_it_was() {
+        let refusals = [
+            NotHere::NotLeader(Some(3)),
+            NotHere::NotLeader(None),
+            NotHere::Overloaded,
+            NotHere::NoSpace("full".into()),
+        ];
+        for refusal in refusals {
+            assert_eq!(from_wire(to_wire(Err(refusal.clone()))).unwrap_err(), refusal);
+        }
+    }
+}

@@ -107,11 +107,15 @@ impl peer_server::Peer for Peers {
     async fn append(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Replies>, Status> {
         let member = current(&self.member)?;
         let pin = pin(&request)?;
-        let directory = Arc::clone(&member.directory);
+        let (directory, disk) = (Arc::clone(&member.directory), Arc::clone(&member.disk));
         // Each message is held against the roster: a stream does not outlive its sender's membership.
         let admitted = request.into_inner().map(move |message| {
             let mut message = message?;
             directory.admit(message.envelope.take(), pin)?;
+            // Better behind than dead: a log that cannot be written ends the process.
+            if let (Some(detail), false) = (disk.stop(), message.entries.is_empty()) {
+                return Err(Status::resource_exhausted(detail));
+            }
             wire::append_from_wire(message)
         });
         let (failed, refusal) = watch::channel(None);
@@ -216,6 +220,9 @@ impl peer_server::Peer for Peers {
             last_log: status.last_log,
             version: member.version.clone(),
             members: wire::members_to_wire(&member.directory.roster()),
+            disk: member.disk.state().as_str().to_owned(),
+            clock_millis: member.clock().millis(),
+            feature_level: 0,
         }))
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn get(node: &Node, key: &str) -> Option<String> {
     node.view().row(Space::Meta, key.as_bytes()).map(|value| String::from_utf8(value).unwrap())
 }
 
-async fn leader(places: &[Place]) -> usize {
+pub(crate) async fn leader(places: &[Place]) -> usize {
     let mut found = None;
     until("one leader that all running nodes know", || {
         let running: Vec<_> =

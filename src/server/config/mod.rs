@@ -1,6 +1,7 @@
 //! The configuration of one node: a TOML file, read whole before anything is opened, every mistake reported at once.
 
 mod admin;
+mod disk;
 mod grpc;
 mod https;
 mod keys;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub(crate) use self::admin::AdminConfig;
+pub(crate) use self::disk::DiskConfig;
 pub(crate) use self::grpc::GrpcConfig;
 pub(crate) use self::https::HttpsConfig;
 pub(crate) use self::keys::KeysConfig;
@@ -36,6 +38,7 @@ pub(crate) struct Config {
     /// Needed by `cluster init` only.
     pub(crate) trust_domain: Option<TrustDomainConfig>,
     pub(crate) log: LogConfig,
+    pub(crate) disk: DiskConfig,
 }
 
 /// Everything that is wrong with a configuration, each with its key.
@@ -65,6 +68,7 @@ struct Raw {
     keys: keys::Raw,
     trust_domain: Option<trust_domain::Raw>,
     log: log::Raw,
+    disk: disk::Raw,
 }
 
 impl Config {
@@ -93,7 +97,8 @@ impl Config {
         let keys = raw.keys.check(&mut mistakes);
         let trust_domain = raw.trust_domain.map(|raw| raw.check(&mut mistakes));
         let log = raw.log.check(&mut mistakes);
-        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log) {
+        let disk = raw.disk.check(&mut mistakes);
+        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, disk) {
             (
                 Some(data_dir),
                 Some(peer),
@@ -103,7 +108,10 @@ impl Config {
                 Some(keys),
                 Some(trust_domain),
                 Some(log),
-            ) if mistakes.0.is_empty() => Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log }),
+                Some(disk),
+            ) if mistakes.0.is_empty() => {
+                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, disk })
+            }
             _ => Err(mistakes.0),
         }
     }
@@ -207,6 +215,19 @@ mod tests {
     fn unknown_keys_in_sections_are_named_with_their_path() {
         let mistakes = Config::parse(&format!("{WHOLE}\n[admin]\nallowed_uid = [0]")).unwrap_err();
         assert!(mistakes[0].starts_with("admin.allowed_uid: is not a known key"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn watermarks_of_the_disk_are_checked_against_each_other() {
+        let parse = |disk: &str| Config::parse(&format!("{WHOLE}\n[disk]\n{disk}"));
+        assert_eq!(parse("").unwrap().disk, DiskConfig::default());
+        parse("warn = \"20%\"\nhand_over = \"64MiB\"\nrefuse = \"32MiB\"\nballast = \"0B\"").unwrap();
+        for (wrong, key) in
+            [("warn = \"1%\"", "disk:"), ("refuse = \"0B\"", "disk:"), ("ballast = \"1 GB\"", "disk.ballast:")]
+        {
+            let mistakes = parse(wrong).unwrap_err();
+            assert!(mistakes[0].starts_with(key), "{mistakes:?}");
+        }
     }
 
     #[test]
