@@ -284,7 +284,7 @@ fn a_kept_subject_still_expires() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_granted_was_asked_for_held_and_allowed(
