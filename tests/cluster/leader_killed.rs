@@ -57,6 +57,7 @@ async fn killing_the_leader_loses_no_acknowledged_entry_and_stops_nobody_for_lon
     // Not by `println!`, which the test program keeps to itself when all is well.
     let mut out = std::io::stdout().lock();
     writeln!(out, "leader killed, write gap: {}", gaps::summary(&write_gaps)).unwrap();
+    gaps::tell("kill", &write_gaps);
     writeln!(out, "leader killed, until every kind of request works at both survivors: {}", gaps::summary(&pauses))
         .unwrap();
     writeln!(
@@ -88,7 +89,7 @@ async fn works_at(load: &Load, nodes: &[usize], moment: Instant, when: &str) -> 
 }
 
 fn rounds() -> usize {
-    std::env::var("SIGNET_TEST_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap())
+    std::env::var("SIGNET_TEST_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap())
 }
 
 /// The goal is under one second; this is a debug build on a machine that may do other things too.

@@ -159,6 +159,15 @@ impl Node {
         child.wait().unwrap();
     }
 
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.child.as_mut().unwrap().try_wait().unwrap().is_some();
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self, bound: Duration) -> ExitStatus {
         let child = self.child.as_mut().unwrap();
