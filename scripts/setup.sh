@@ -110,3 +110,25 @@ setup_peers() {
   : >"$part/ready"
   ln -sfn "$key" "$cache/peers/current"
 }
+
+# The linearizability checker that ./prove's histories are judged by, compiled once into the cache with the versions that
+# tests/prove/porcupine pins. Exports SIGNET_PORCUPINE, the program's path.
+setup_porcupine() {
+  local source=$top/tests/prove/porcupine missing=() key
+  have go || missing+=(golang-go)
+  install_packages "${missing[@]}" || return 1
+  key=$({ cat "$source/main.go" "$source/go.mod" "$source/go.sum"; go version; } | sha256sum | cut -c1-16)
+  export SIGNET_PORCUPINE=$cache/tools/porcupine/$key
+  [ -x "$SIGNET_PORCUPINE" ] && return 0
+  say "Compiling porcupine, the linearizability checker, into $cache/tools"
+  (cd "$source" && GOFLAGS=-mod=readonly go build -trimpath -o "$SIGNET_PORCUPINE" .) </dev/null >&2 ||
+    { unset SIGNET_PORCUPINE; reason="go build of tests/prove/porcupine failed; its message is above"; return 1; }
+}
+
+# What makes hosts of namespaces on this machine.
+setup_network() {
+  local missing=()
+  have ip || missing+=(iproute2)
+  have nsenter || missing+=(util-linux)
+  install_packages "${missing[@]}"
+}
