@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,10 @@ pub struct Timings {
     pub snapshot_every: u64,
     /// How many log entries are kept behind a snapshot, for followers that lag a little.
     pub log_kept: u64,
+    /// So long a learner must have been in touch and nearly up to date before it becomes a voter.
+    pub stabilisation: Duration,
+    /// A leader whose disk has not finished one flush for so long lets another voter lead.
+    pub disk_stall: Duration,
 }
 
 impl Timings {
@@ -65,9 +70,48 @@ impl Timings {
             quorum_loss_probe: Duration::from_millis(300),
             snapshot_every: 100_000,
             log_kept: 50_000,
+            stabilisation: Duration::from_millis(500),
+            disk_stall: Duration::from_millis(500),
+        }
+    }
+
+    /// For nodes in different places, up to 50 ms apart: failover in about two seconds.
+    #[must_use]
+    pub const fn wan() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(1000),
+            quorum_loss_probe: Duration::from_millis(2000),
+            stabilisation: Duration::from_millis(2000),
+            disk_stall: Duration::from_millis(2000),
+            ..Self::lan()
+        }
+    }
+
+    /// A member that has not answered its leader for this long is not healthy. Never below a second: a busy machine is no
+    /// dead one.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.election_max * 4).max(Duration::from_secs(1))
+    }
+}
+
+impl FromStr for Timings {
+    type Err = UnknownProfile;
+
+    fn from_str(profile: &str) -> Result<Self, UnknownProfile> {
+        match profile {
+            "lan" => Ok(Self::lan()),
+            "wan" => Ok(Self::wan()),
+            _ => Err(UnknownProfile),
         }
     }
 }
+
+/// No timings have that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is neither \"lan\" (round trips up to 2 ms) nor \"wan\" (up to 50 ms)")]
+pub struct UnknownProfile;
 
 impl Default for Timings {
     fn default() -> Self {

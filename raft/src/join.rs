@@ -121,6 +121,11 @@ async fn ask(node: &Node, token: &JoinToken, member: &PeerNode) -> Result<Admitt
                 "the cluster cannot use this node's address {:?}; set `peer.advertise` to `host:port`",
                 node.peer_address()
             ))),
+            Ok(Refusal::RemovedKey) => Asked::Refused(JoinError::Failed(
+                "this node's key is that of a node that was removed from the cluster; begin again with an empty data \
+                 directory"
+                    .into(),
+            )),
             Ok(Refusal::NoQuorum) => Asked::Elsewhere("it has no leader with a quorum".into()),
             Ok(Refusal::Unspecified) | Err(_) => {
                 Asked::Elsewhere("it refused for a reason this program does not know".into())

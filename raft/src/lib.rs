@@ -15,6 +15,7 @@ mod join;
 mod log;
 mod machine;
 mod member;
+mod membership;
 mod node;
 mod open;
 mod peer;
@@ -27,10 +28,11 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use config::{NodeConfig, Timings};
+pub use config::{NodeConfig, Timings, UnknownProfile};
 pub use disk::DiskState;
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 pub use machine::{ApplyContext, StateMachine, UnknownCommand};
+pub use membership::{Change, ChangeError, Changed};
 pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};
 pub use status::{ClusterStatus, LocalStatus, NodeStatus, Peer, Role};
 pub use view::View;

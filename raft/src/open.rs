@@ -52,6 +52,8 @@ pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> 
         directory: watch::Sender::new(None),
         failed: watch::Sender::new(None),
         disk: Arc::default(),
+        draining: watch::Sender::new(false),
+        removed: watch::Sender::new(false),
         becoming: tokio::sync::Mutex::new(()),
         stop: CancellationToken::new(),
         runtime: Mutex::new(None),

@@ -1,6 +1,7 @@
 //! What a node knows about itself and its cluster.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::disk::DiskState;
 
@@ -74,6 +75,12 @@ pub struct LocalStatus {
     pub log_durable_entries: u64,
     /// In so many fsyncs.
     pub log_fsyncs: u64,
+    /// Whether it gives up and refuses leadership because it was told to, or is stopping.
+    pub draining: bool,
+    /// How far this node's clock is ahead of the median of the members' clocks, in milliseconds; `None` while unknown.
+    pub clock_ahead_millis: Option<i64>,
+    /// Whether its clock has been off by more than two seconds for a while: then it does not want to lead.
+    pub clock_is_off: bool,
     /// The members it knows, itself included, in the order of their ids.
     pub peers: Vec<Peer>,
 }
@@ -87,6 +94,8 @@ pub struct ClusterStatus {
     pub leader: Option<u64>,
     /// In which term.
     pub term: u64,
+    /// The log index of the membership in force, which a change may name as the one it expects; 0 if it is not known.
+    pub membership: u64,
     /// The members, in the order of their ids.
     pub nodes: Vec<NodeStatus>,
 }
@@ -108,4 +117,12 @@ pub struct NodeStatus {
     pub disk: Option<DiskState>,
     /// Its advertised peer address.
     pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// How long ago the leader last heard it; zero for the leader, `None` if that is not known.
+    pub last_contact: Option<Duration>,
+    /// Whether it gives up and refuses leadership; `false` if it did not answer.
+    pub draining: bool,
+    /// How far its clock is ahead of the median of the members' clocks, in milliseconds; `None` if unknown.
+    pub clock_ahead_millis: Option<i64>,
 }

@@ -74,11 +74,13 @@ impl fmt::Display for Proposal {
             Order::CreateJoinToken { .. } => f.write_str("create join token"),
             Order::ConsumeJoinToken { .. } => f.write_str("consume join token"),
             Order::SetAddress { node, .. } => write!(f, "set address of node {node}"),
+            Order::Forget { node } => write!(f, "forget node {node}"),
+            Order::ResetTime { to } => write!(f, "reset cluster time to {} ms", to.millis()),
         }
     }
 }
 
-/// What a log entry asks for. Change log of the stored form: 2026-11-22 orders 0 to 3.
+/// What a log entry asks for. Change log of the stored form: 2026-11-22 orders 0 to 5.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Order {
     /// A command of the rooms above; opaque here.
@@ -116,6 +118,20 @@ pub(crate) enum Order {
         /// Its `host:port`.
         #[n(1)]
         address: String,
+    },
+    /// A newcomer that never became a learner is a member no more.
+    #[n(4)]
+    Forget {
+        /// The newcomer.
+        #[n(0)]
+        node: u64,
+    },
+    /// Cluster time goes back to this time if it is more than the tolerance ahead of it. The only order that does.
+    #[n(5)]
+    ResetTime {
+        /// What the members' clocks say.
+        #[n(0)]
+        to: UnixTime,
     },
 }
 
@@ -160,6 +176,26 @@ pub(crate) enum OrderOutcome {
     /// No such member.
     #[n(6)]
     UnknownNode,
+    /// The newcomer's key is that of a node that was removed.
+    #[n(7)]
+    RemovedKey,
+    /// The node is a learner or a voter.
+    #[n(8)]
+    StillMember,
+    /// Cluster time was reset.
+    #[n(9)]
+    TimeReset {
+        /// What it was before.
+        #[n(0)]
+        before: UnixTime,
+    },
+    /// Cluster time is not ahead by more than the tolerance: nothing was changed.
+    #[n(10)]
+    TimeIsRight {
+        /// What it is.
+        #[n(0)]
+        now: UnixTime,
+    },
 }
 
 /// `Bytes` as a CBOR byte string.

@@ -93,6 +93,12 @@ impl Metrics {
             ("signet_raft_is_leader", "Whether this node leads", u64::from(raft.role == Role::Leader)),
             ("signet_raft_applied_index", "The last log index that was applied", raft.applied),
             ("signet_raft_last_log_index", "The last log index", raft.last_log),
+            ("signet_raft_draining", "Whether this node gives up and refuses leadership", u64::from(raft.draining)),
+            (
+                "signet_raft_clock_is_off",
+                "Whether this node's clock is more than two seconds away from the members' median",
+                u64::from(raft.clock_is_off),
+            ),
             ("signet_issuance_backlog_records", "Issuance records not yet replicated", backlog as u64),
             ("signet_disk_free_bytes", "Room left on the disk of the data directory", disk.space.free),
             ("signet_disk_size_bytes", "The size of the disk of the data directory", disk.space.total),
@@ -109,6 +115,13 @@ impl Metrics {
         ];
         for (name, help, value) in counters {
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
+        }
+        if let Some(millis) = raft.clock_ahead_millis {
+            let name = "signet_raft_clock_ahead_seconds";
+            let help = "How far this node's clock is ahead of the members' median";
+            let seconds =
+                Duration::from_millis(millis.unsigned_abs()).as_secs_f64() * if millis < 0 { -1.0 } else { 1.0 };
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {seconds}");
         }
         let _ = writeln!(
             out,
@@ -186,6 +199,9 @@ mod tests {
             last_log: 9,
             log_durable_entries: 8,
             log_fsyncs: 3,
+            draining: true,
+            clock_ahead_millis: Some(-1500),
+            clock_is_off: false,
             peers: vec![],
         };
         let space = Space { free: 70, total: 100 };
@@ -196,6 +212,8 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
         for line in [
             "signet_raft_term 3",
+            "signet_raft_draining 1",
+            "signet_raft_clock_ahead_seconds -1.5",
             "signet_issuance_backlog_records 2",
             "signet_disk_free_bytes 70",
             "signet_disk_state 1",

@@ -15,6 +15,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
 use tokio::sync::oneshot;
 
+use super::flushes::Flushes;
 use super::tail::{KEPT_ENTRIES, Tail, size};
 use super::writer::{CLUSTER_KEY, Counters, ENTRY_PREFIX, Job, PURGED_KEY, Writer, entry_index, entry_key};
 use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned};
@@ -36,6 +37,7 @@ struct Shared {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    flushes: Arc<Flushes>,
 }
 
 impl LogStore {
@@ -64,19 +66,27 @@ impl LogStore {
         // Unbounded here; what is in flight is bounded where proposals enter and by the leader's pipeline.
         let (sender, jobs) = channel();
         let counters = Arc::new(Counters::default());
+        let flushes = Arc::new(Flushes::default());
         let writer = Writer {
             db: Arc::clone(&db),
             tail: Arc::clone(&tail),
             vote_path: vote_path.clone(),
             jobs,
             counters: Arc::clone(&counters),
+            flushes: Arc::clone(&flushes),
         };
         let thread = std::thread::Builder::new()
             .name("raft-log".into())
             .spawn(move || writer.run())
             .map_err(|cause| OpenError::File { action: "start the log's thread for", path: vote_path, cause })?;
-        let shared = Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread), counters };
+        let shared =
+            Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread), counters, flushes };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether a flush hangs.
+    pub(crate) fn flushes(&self) -> Arc<Flushes> {
+        Arc::clone(&self.shared.flushes)
     }
 
     /// The cluster whose log this is; `None` for a new one.

@@ -10,6 +10,7 @@ use openraft::storage::IOFlushed;
 use rocksdb::{DB, WriteBatch};
 use tokio::sync::oneshot;
 
+use super::flushes::Flushes;
 use super::tail::Tail;
 use crate::encoding::{StoredLogId, StoredVote, entry_to_bytes, versioned};
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
@@ -43,6 +44,7 @@ pub(crate) struct Writer {
     pub(crate) vote_path: PathBuf,
     pub(crate) jobs: Receiver<Job>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) flushes: Arc<Flushes>,
 }
 
 impl Writer {
@@ -116,10 +118,12 @@ impl Writer {
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) {
+        self.flushes.begin();
         let written = self.db.write(batch).and_then(|()| if sync { self.db.flush_wal(true) } else { Ok(()) });
         if let Err(cause) = written {
             fatal::abort("cannot write the raft log", &cause);
         }
+        self.flushes.end();
     }
 }
 

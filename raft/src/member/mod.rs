@@ -1,11 +1,16 @@
 //! A node that belongs to a cluster: its raft core and what it does for its callers and for other members.
 
+mod change;
 mod cluster;
+mod judge;
 mod keeper;
 mod promote;
 mod propose;
 mod reads;
 mod shed;
+mod steward;
+mod time;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +24,7 @@ use signet_model::time::UnixTime;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
 pub(crate) use promote::Promotion;
 pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
@@ -26,7 +32,7 @@ pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 use crate::config::{NodeConfig, Timings};
 use crate::disk::Disk;
 use crate::identity::Record;
-use crate::log::{Counters, LogStore};
+use crate::log::{Counters, Flushes, LogStore};
 use crate::peer::{Clocks, Directory, Links, Network, Tls};
 use crate::state::{Machine, StateStore};
 use crate::status::{LocalStatus, Peer, Role};
@@ -44,7 +50,12 @@ pub(crate) struct Member {
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<Links>,
     leadership: watch::Receiver<Leadership>,
-    clocks: Arc<Clocks>,
+    pub(crate) clocks: Arc<Clocks>,
+    flushes: Arc<Flushes>,
+    draining: watch::Receiver<bool>,
+    /// A member that has not answered for this long is not healthy.
+    patience: Duration,
+    stabilisation: Duration,
     pub(crate) version: String,
     pub(crate) disk: Arc<Disk>,
     log: Arc<Counters>,
@@ -72,12 +83,15 @@ pub(crate) struct Parts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) disk: Arc<Disk>,
+    /// Whether this node is to give up leadership.
+    pub(crate) draining: watch::Receiver<bool>,
 }
 
 impl Member {
     /// Starts raft and the member's tasks. To be called on the raft runtime.
     pub(crate) async fn start(parts: Parts, config: &NodeConfig) -> Result<Arc<Self>, String> {
-        let Parts { record, log, state, directory, tls, disk } = parts;
+        let Parts { record, log, state, directory, tls, disk, draining } = parts;
+        let flushes = log.flushes();
         let clocks = Arc::new(Clocks::new(Arc::clone(&config.clock)));
         let links = Links::new(tls, Arc::clone(&directory), Arc::clone(&clocks), Handle::current());
         let links = Arc::new(links);
@@ -98,6 +112,10 @@ impl Member {
             links,
             leadership,
             clocks,
+            flushes,
+            draining: draining.clone(),
+            patience: config.timings.patience(),
+            stabilisation: config.timings.stabilisation,
             version: config.version.clone(),
             disk,
             log: counters,
@@ -109,6 +127,7 @@ impl Member {
         tokio::spawn(watch_leadership(member.raft.clone(), leadership_sender));
         tokio::spawn(propose::forward(Arc::downgrade(&member), forward_queue));
         tokio::spawn(reads::serve(Arc::downgrade(&member), read_queue));
+        tokio::spawn(steward::serve(Arc::downgrade(&member), draining, config.timings.disk_stall));
         Ok(member)
     }
 
@@ -131,11 +150,6 @@ impl Member {
         self.clocks.stamp().max(self.state.view().cluster_time())
     }
 
-    /// This node's own clock.
-    pub(crate) fn clock(&self) -> UnixTime {
-        self.clocks.own()
-    }
-
     /// Whether this node votes, and no change of the voters is half done.
     pub(crate) fn settled_voter(&self) -> bool {
         let metrics = self.raft.server_metrics();
@@ -150,6 +164,7 @@ impl Member {
         let roster = self.directory.roster();
         let peers =
             roster.iter().map(|(id, node)| Peer { id: *id, address: node.address.clone(), voter: voters.contains(id) });
+        let (clock_ahead_millis, clock_is_off) = self.clocks.verdict();
         LocalStatus {
             id: Some(self.id),
             cluster_id: Some(self.cluster_id.clone()),
@@ -160,6 +175,9 @@ impl Member {
             last_log: metrics.last_log_index.unwrap_or(0),
             log_durable_entries: self.log.entries.load(Ordering::Relaxed),
             log_fsyncs: self.log.fsyncs.load(Ordering::Relaxed),
+            draining: *self.draining.borrow(),
+            clock_ahead_millis,
+            clock_is_off,
             peers: peers.collect(),
         }
     }

@@ -24,7 +24,7 @@ pub(crate) use network::Network;
 pub(crate) use server::{for_members, for_newcomers};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::Tls;
-pub(crate) use wire::members_from_wire;
+pub(crate) use wire::{members_from_wire, members_to_wire};
 
 /// The generated messages, clients and servers.
 #[allow(

@@ -129,7 +129,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let mut client = self.client(self.lane)?;
-        let request = wire::append_to_wire(&rpc, self.envelope());
+        let (low, high, _) = self.links.clocks().median();
+        let request = proto::AppendRequest {
+            median_low_millis: low.millis(),
+            median_high_millis: high.millis(),
+            ..wire::append_to_wire(&rpc, self.envelope())
+        };
         let reply = self.timed(RPCTypes::AppendEntries, option.hard_ttl(), client.heartbeat(request)).await?;
         self.links.clocks().heard(self.target, UnixTime::from_millis(reply.clock_millis));
         wire::append_result_from_wire(reply).map(Into::into).map_err(|status| rpc_error(&status))

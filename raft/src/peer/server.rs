@@ -8,8 +8,10 @@ use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use openraft::Snapshot;
 use openraft::raft::TransferLeaderRequest;
-use signet_model::stored::from_bytes;
+use signet_model::stored::{from_bytes, to_bytes};
+use signet_model::time::UnixTime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::link::MAX_MESSAGE;
@@ -20,7 +22,7 @@ use super::proto::{self, snapshot_part::Part};
 use super::receive::receive;
 use super::wire;
 use crate::encoding::unversioned;
-use crate::member::{Member, NotHere, Promotion, outcome_to_wire};
+use crate::member::{Member, NotHere, Promotion, Turn, outcome_to_wire};
 use crate::state::Manifest;
 use crate::token::secret_hash;
 use crate::types::{Order, OrderOutcome, PeerNode, Pin};
@@ -93,14 +95,19 @@ impl peer_server::Peer for Peers {
     ) -> Result<Response<proto::AppendReply>, Status> {
         let envelope = request.get_mut().envelope.take();
         let member = self.admit(&request, envelope)?;
-        let append = wire::append_from_wire(request.into_inner())?;
+        let request = request.into_inner();
+        if request.median_high_millis > 0 {
+            let time = UnixTime::from_millis;
+            member.clocks.told(time(request.median_low_millis), time(request.median_high_millis));
+        }
+        let append = wire::append_from_wire(request)?;
         let (prev, last) = (append.prev_log_id, append.entries.last().map(|entry| entry.log_id));
         let reply = member.raft.append_entries(append).await.map_err(stopped)?;
         if reply.is_conflict() && prev.is_none() {
             return Err(Status::internal("a conflict before the first entry"));
         }
         let result = reply.into_stream_result(prev, last.or(prev));
-        let clock_millis = member.clock().millis();
+        let clock_millis = member.clocks.own().millis();
         Ok(Response::new(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) }))
     }
 
@@ -164,6 +171,9 @@ impl peer_server::Peer for Peers {
         let member = self.admit(&request, envelope)?;
         let request = request.into_inner();
         let from = wire::ballot(request.from_leader)?;
+        if let (true, Some(why)) = (request.to_node == member.id, member.unfit()) {
+            return Ok(Response::new(proto::TransferLeaderReply { refusal: why.to_string() }));
+        }
         let asked = TransferLeaderRequest::new(from, request.to_node, request.last_log_id.map(Into::into));
         let answer = member.raft.handle_transfer_leader(asked).await.map_err(stopped)?;
         let refusal = answer.err().map(|refusal| refusal.to_string()).unwrap_or_default();
@@ -209,21 +219,7 @@ impl peer_server::Peer for Peers {
     async fn status(&self, mut request: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
         let envelope = request.get_mut().envelope.take();
         let member = self.admit(&request, envelope)?;
-        // The end first: the roster may then be newer than it says, never older.
-        let applied_end = member.state.view().end();
-        let status = member.status();
-        Ok(Response::new(proto::StatusReply {
-            role: status.role.as_str().to_owned(),
-            term: status.term,
-            leader: status.leader.unwrap_or(0),
-            applied_end,
-            last_log: status.last_log,
-            version: member.version.clone(),
-            members: wire::members_to_wire(&member.directory.roster()),
-            disk: member.disk.state().as_str().to_owned(),
-            clock_millis: member.clock().millis(),
-            feature_level: 0,
-        }))
+        Ok(Response::new(member.status_reply()))
     }
 
     async fn promote(
@@ -237,6 +233,23 @@ impl peer_server::Peer for Peers {
             Promotion::NotYet(detail) => proto::PromoteReply { voter: false, detail },
         };
         Ok(Response::new(reply))
+    }
+
+    async fn change(&self, mut request: Request<proto::ChangeRequest>) -> Result<Response<proto::ChangeReply>, Status> {
+        use proto::change_reply::Outcome;
+
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let request = request.into_inner();
+        let deadline = Instant::now() + Duration::from_millis(request.timeout_millis.into());
+        let wanted = from_bytes(&request.wanted)
+            .map_err(|_| Status::failed_precondition("this node does not know what is wanted; it is older"))?;
+        let outcome = match member.do_here(wanted, deadline).await {
+            Ok(done) => Outcome::Done(to_bytes(&done).into()),
+            Err(Turn::Refused(why)) => Outcome::Refused(to_bytes(&why).into()),
+            Err(Turn::NotLeader(leader)) => Outcome::NotLeader(leader.unwrap_or(0)),
+        };
+        Ok(Response::new(proto::ChangeReply { outcome: Some(outcome) }))
     }
 }
 
@@ -299,9 +312,8 @@ async fn admit_newcomer(
         Ok(OrderOutcome::UsedToken) => Err(proto::Refusal::UsedToken),
         Ok(OrderOutcome::ExpiredToken) => Err(proto::Refusal::ExpiredToken),
         Ok(OrderOutcome::UnknownToken) => Err(proto::Refusal::UnknownToken),
-        Ok(OrderOutcome::TokenCreated { .. } | OrderOutcome::Done | OrderOutcome::UnknownNode) | Err(_) => {
-            Err(proto::Refusal::Unspecified)
-        }
+        Ok(OrderOutcome::RemovedKey) => Err(proto::Refusal::RemovedKey),
+        _ => Err(proto::Refusal::Unspecified),
     }
 }
 

@@ -80,6 +80,8 @@ pub(crate) fn append_to_wire(
         prev_log_id: request.prev_log_id.as_ref().map(Into::into),
         leader_commit: request.leader_commit.as_ref().map(Into::into),
         entries: request.entries.iter().map(|entry| Bytes::from(entry_to_bytes(entry))).collect(),
+        median_low_millis: 0,
+        median_high_millis: 0,
     }
 }
 

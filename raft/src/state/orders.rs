@@ -7,12 +7,18 @@ use std::time::Duration;
 use signet_model::time::UnixTime;
 
 use super::overlay::Overlay;
-use super::rows::{LAST_NODE_KEY, NODE_PREFIX, TOKEN_PREFIX, TokenRow, prefixed};
+use super::rows::{LAST_NODE_KEY, NODE_PREFIX, REMOVED_PREFIX, TOKEN_PREFIX, TokenRow, prefixed};
 use crate::encoding::{EncodingError, unversioned, versioned};
-use crate::types::{Membership, Order, OrderOutcome, PeerNode};
+use crate::types::{Membership, Order, OrderOutcome, PeerNode, Pin};
 
-/// Applies one of the room's own orders at a cluster time.
-pub(crate) fn apply_order(rows: &mut Overlay<'_>, at: UnixTime, order: &Order) -> Result<OrderOutcome, EncodingError> {
+/// Applies one of the room's own orders at a cluster time, which only one of them changes.
+pub(crate) fn apply_order(
+    rows: &mut Overlay<'_>,
+    time: &mut UnixTime,
+    membership: &Membership,
+    order: &Order,
+) -> Result<OrderOutcome, EncodingError> {
+    let at = *time;
     match order {
         // Told apart before this is called.
         Order::Application(_) => Ok(OrderOutcome::Done),
@@ -31,11 +37,25 @@ pub(crate) fn apply_order(rows: &mut Overlay<'_>, at: UnixTime, order: &Order) -
             rows.write(key, versioned(&PeerNode { address: address.clone(), ..known }));
             Ok(OrderOutcome::Done)
         }
+        Order::Forget { node } if membership.get_node(node).is_some() => Ok(OrderOutcome::StillMember),
+        Order::Forget { node } => {
+            let known = forget(rows, *node)?;
+            Ok(if known { OrderOutcome::Done } else { OrderOutcome::UnknownNode })
+        }
+        Order::ResetTime { to } if at > to.after(TIME_TOLERANCE) => {
+            *time = *to;
+            Ok(OrderOutcome::TimeReset { before: at })
+        }
+        Order::ResetTime { .. } => Ok(OrderOutcome::TimeIsRight { now: at }),
     }
 }
 
 /// Enters new members of `membership` into the roster and removes from it who was in `before` and is no more.
-pub(crate) fn apply_membership(rows: &mut Overlay<'_>, before: &Membership, membership: &Membership) {
+pub(crate) fn apply_membership(
+    rows: &mut Overlay<'_>,
+    before: &Membership,
+    membership: &Membership,
+) -> Result<(), EncodingError> {
     let now: BTreeSet<u64> = membership.nodes().map(|(id, _)| *id).collect();
     for (id, node) in membership.nodes() {
         if rows.read(&node_key(*id)).is_none() {
@@ -43,8 +63,23 @@ pub(crate) fn apply_membership(rows: &mut Overlay<'_>, before: &Membership, memb
         }
     }
     for (id, _) in before.nodes().filter(|(id, _)| !now.contains(id)) {
-        rows.remove(node_key(*id));
+        forget(rows, *id)?;
     }
+    Ok(())
+}
+
+/// Takes a node out of the roster and remembers its key as a removed one's, so that it can be told.
+fn forget(rows: &mut Overlay<'_>, id: u64) -> Result<bool, EncodingError> {
+    let Some(bytes) = rows.read(&node_key(id)) else { return Ok(false) };
+    let known: PeerNode = unversioned(&bytes)?;
+    rows.remove(node_key(id));
+    rows.write(removed_key(known.pin), versioned(&id));
+    Ok(true)
+}
+
+/// The row key under which a removed node's key is remembered.
+pub(crate) fn removed_key(pin: Pin) -> Vec<u8> {
+    prefixed(REMOVED_PREFIX, &pin.0)
 }
 
 /// The row key of a member.
@@ -68,6 +103,9 @@ fn consume(rows: &mut Overlay<'_>, at: UnixTime, hash: &[u8], node: &PeerNode) -
     }
     if at >= token.expires_at {
         return Ok(OrderOutcome::ExpiredToken);
+    }
+    if rows.read(&removed_key(node.pin)).is_some() {
+        return Ok(OrderOutcome::RemovedKey);
     }
     let id = next_node_id(rows)?;
     rows.write(key, versioned(&TokenRow { used_by: Some(id), ..token }));
@@ -93,6 +131,8 @@ fn forget_old_tokens(rows: &mut Overlay<'_>, at: UnixTime) -> Result<(), Encodin
     Ok(())
 }
 
+/// Cluster time is reset only if it is further ahead than this.
+pub(crate) const TIME_TOLERANCE: Duration = Duration::from_secs(2);
 /// The id of the node that makes the cluster.
 const FIRST_NODE: u64 = 1;
 /// For so long an ended token is told "used" or "expired" instead of "unknown".

@@ -51,6 +51,8 @@ pub(crate) const TOKEN_PREFIX: u8 = 0xF2;
 pub(crate) const NODE_PREFIX: u8 = 0xF3;
 /// Where the cluster's id is.
 pub(crate) const CLUSTER_KEY: &[u8] = &[0xF4];
+/// Before the pin of a key whose node was removed; the row holds the node's id.
+pub(crate) const REMOVED_PREFIX: u8 = 0xF8;
 /// Where the highest node id is that was ever given to a newcomer.
 pub(crate) const LAST_NODE_KEY: &[u8] = &[0xF5];
 

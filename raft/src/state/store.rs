@@ -14,7 +14,7 @@ use signet_model::time::UnixTime;
 use tokio::sync::watch;
 
 use super::generation::Generation;
-use super::orders::{apply_membership, apply_order};
+use super::orders::{apply_membership, apply_order, removed_key};
 use super::overlay::Overlay;
 use super::progress::Progress;
 use super::rows::{
@@ -26,7 +26,7 @@ use crate::encoding::{EncodingError, StoredMembershipForm, unversioned, versione
 use crate::error::OpenError;
 use crate::fatal;
 use crate::machine::{ApplyContext, StateMachine};
-use crate::types::{LogEntry, LogId, Order, Outcome, Proposal, SnapshotMeta, StoredMembership};
+use crate::types::{LogEntry, LogId, Order, Outcome, Pin, Proposal, SnapshotMeta, StoredMembership};
 
 /// This node's state.
 pub(crate) struct StateStore {
@@ -107,6 +107,15 @@ impl StateStore {
         }
     }
 
+    /// The node that held this key and was removed.
+    pub(crate) fn removed(&self, pin: Pin) -> Option<u64> {
+        let bytes = read(&self.generation.load().db, &removed_key(pin))?;
+        match unversioned(&bytes) {
+            Ok(node) => Some(node),
+            Err(cause) => fatal::abort("cannot read the replicated state", &cause),
+        }
+    }
+
     /// Marks the state as the cluster's.
     pub(crate) fn set_cluster(&self, cluster: &[u8]) {
         let generation = self.generation.load();
@@ -155,13 +164,18 @@ impl StateStore {
                         let context = ApplyContext { index, at };
                         self.machine.apply(rows, context, command).map_err(io::Error::other)?.into()
                     }
-                    Order::CreateJoinToken { .. } | Order::ConsumeJoinToken { .. } | Order::SetAddress { .. } => {
-                        to_bytes(&apply_order(rows, at, order)?).into()
+                    Order::CreateJoinToken { .. }
+                    | Order::ConsumeJoinToken { .. }
+                    | Order::SetAddress { .. }
+                    | Order::Forget { .. }
+                    | Order::ResetTime { .. } => {
+                        let membership = position.membership.membership();
+                        to_bytes(&apply_order(rows, &mut position.time, membership, order)?).into()
                     }
                 };
             }
             EntryPayload::Membership(membership) => {
-                apply_membership(rows, position.membership.membership(), membership);
+                apply_membership(rows, position.membership.membership(), membership)?;
                 position.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                 let form = StoredMembershipForm::from(&position.membership);
                 rows.write(MEMBERSHIP_KEY.to_vec(), versioned(&form));
