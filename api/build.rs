@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "spire/api/types/types.proto",
     "spire/api/server/entry/v1/entry.proto",
     "spire/api/server/svid/v1/svid.proto",
     "spire/api/server/bundle/v1/bundle.proto",
     "signet/cluster/v1/cluster.proto",
     "signet/policy/v1/policy.proto",
+    "signet/snapshot/v1/snapshot.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -5,6 +5,7 @@ mod agent;
 mod connector;
 mod error;
 mod patient;
+mod snapshot;
 mod token;
 
 pub use admin::{AdminClient, Entry, EntryResult};
@@ -12,4 +13,5 @@ pub use agent::AgentClient;
 pub use connector::{AgentIdentity, Trust};
 pub use error::ClientError;
 pub use patient::PatientChannel;
+pub use snapshot::IncomingSnapshot;
 pub use token::{HttpAnswer, TokenClient};

@@ -7,6 +7,7 @@ mod entry;
 mod handler;
 mod health;
 mod policy;
+mod snapshot;
 mod socket;
 mod svid;
 

@@ -21,6 +21,7 @@ pub(crate) enum Target {
     Bundle,
     Cluster,
     Policy,
+    Snapshot,
     Health,
     Reflection,
 }
@@ -92,6 +93,8 @@ pub const METHODS: &[Method] = &[
     offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/Apply"),
     offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/Show"),
     offered(Target::Policy, Administrator, "/signet.policy.v1.Policy/TokenKeys"),
+    offered(Target::Snapshot, Administrator, "/signet.snapshot.v1.Snapshot/Save"),
+    offered(Target::Snapshot, Administrator, "/signet.snapshot.v1.Snapshot/Status"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Check"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Watch"),
     offered(Target::Reflection, Administrator, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),

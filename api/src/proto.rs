@@ -57,6 +57,11 @@ package! {
     policy = "signet.policy.v1"
 }
 
+package! {
+    /// `signet.snapshot.v1`
+    snapshot = "signet.snapshot.v1"
+}
+
 pub use spire::api::server::bundle::v1 as bundle;
 pub use spire::api::server::entry::v1 as entry;
 pub use spire::api::server::svid::v1 as svid;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
 use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry, Selector};
@@ -78,6 +80,11 @@ pub trait Service: Send + Sync + 'static {
     async fn cluster_status(&self, call: &Call) -> Result<ClusterStatus, Refusal>;
     /// A single-use token with which a new node joins: text for a file, a secret.
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal>;
+
+    /// A snapshot of the whole state, at least as new as every write that was acknowledged before the call.
+    async fn save_snapshot(&self, call: &Call) -> Result<SnapshotStream, Refusal>;
+    /// How this node's scheduled backups go.
+    async fn backup_status(&self, call: &Call) -> Result<BackupStatus, Refusal>;
 
     /// Replaces the exchange policy by this YAML document, and answers its version.
     async fn apply_policy(&self, call: &Call, document: String, expected_version: Option<u64>) -> Result<u64, Refusal>;
@@ -165,6 +172,50 @@ pub struct Document {
     pub body: Vec<u8>,
     /// Seconds a client may cache it.
     pub max_age_secs: u32,
+}
+
+/// A snapshot on its way out.
+pub struct SnapshotStream {
+    /// How many bytes it has.
+    pub total: u64,
+    /// The bytes, in order.
+    pub chunks: BoxStream<'static, Result<Bytes, Refusal>>,
+}
+
+impl std::fmt::Debug for SnapshotStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotStream").field("total", &self.total).finish_non_exhaustive()
+    }
+}
+
+/// How a node's scheduled backups go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupStatus {
+    /// Where they go; empty when none are configured.
+    pub destination: String,
+    /// Seconds between them.
+    pub interval_secs: u64,
+    /// This node takes them now.
+    pub active: bool,
+    /// The last that went well since the node started.
+    pub last_success: Option<BackupDone>,
+    /// The last that did not: when, in seconds since the epoch, and why.
+    pub last_failure: Option<(u64, String)>,
+    /// When the next is due, seconds since the epoch; 0 when this node does not take them.
+    pub next_secs: u64,
+}
+
+/// A backup that went well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupDone {
+    /// When it was done, seconds since the epoch.
+    pub at_secs: u64,
+    /// The name of its file or object.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// The last log index in it.
+    pub index: u64,
 }
 
 /// The cluster as one node sees it.

@@ -4,6 +4,7 @@
 //! propose commands (opaque bytes here), read a consistent [`View`], and ask for barriers, leases and status. What the
 //! commands mean is told by a [`StateMachine`].
 
+mod backup;
 mod config;
 mod disk;
 mod durable;
@@ -19,6 +20,7 @@ mod membership;
 mod node;
 mod open;
 mod peer;
+mod recover;
 mod state;
 mod status;
 mod token;
@@ -28,11 +30,16 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{
+    Ancestor, AncestorKind, LogPlace, OpenedSnapshot, Restored, SaveError, SavedSnapshot, SnapshotError, SnapshotInfo,
+    check_snapshot, inspect_snapshot, open_snapshot, restore_snapshot,
+};
 pub use config::{NodeConfig, Timings, UnknownProfile};
 pub use disk::DiskState;
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 pub use machine::{ApplyContext, StateMachine, UnknownCommand};
 pub use membership::{Change, ChangeError, Changed};
 pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};
+pub use recover::{Bound, Plan, PlanError, RecoverError, Recovered, Seen, Survey, Survivor, Voted, resume_recovery};
 pub use status::{ClusterStatus, LocalStatus, NodeStatus, Peer, Role};
 pub use view::View;

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::{self, Maker, SaveError, SavedSnapshot};
 use crate::config::NodeConfig;
 use crate::disk::Disk;
 use crate::error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
@@ -23,6 +24,7 @@ use crate::member::{Chores, Done, Member, Part, Parts, Wanted, keep};
 use crate::membership::{Change, ChangeError, Changed};
 use crate::open;
 use crate::peer::{Directory, Tls, Vouched};
+use crate::recover::Contact;
 use crate::state::StateStore;
 use crate::status::{ClusterStatus, LocalStatus, Role};
 use crate::token::{JoinToken, Secret, secret_hash};
@@ -97,6 +99,8 @@ pub(crate) struct Inner {
     pub(crate) removed: watch::Sender<bool>,
     /// One attempt to become a member at a time.
     pub(crate) becoming: tokio::sync::Mutex<()>,
+    /// When a quorum last confirmed that this node was not behind.
+    pub(crate) contact: Arc<Contact>,
     pub(crate) stop: CancellationToken,
     /// Raft has threads of its own, so that no load of the other rooms can starve it.
     pub(crate) runtime: Mutex<Option<Runtime>>,
@@ -220,6 +224,26 @@ impl Node {
         Ok(self.lease(timeout).await?.index)
     }
 
+    /// Saves a snapshot of the state that covers every write which anyone was told of before the call: one file, as a
+    /// stream. `label` is what the operator knows the cluster by.
+    ///
+    /// # Errors
+    /// No leader with a quorum, or the state cannot be copied; retry, here or at another node.
+    pub async fn save_snapshot(&self, label: &str, timeout: Duration) -> Result<SavedSnapshot, SaveError> {
+        self.barrier(timeout).await?;
+        let member = self.member().ok_or(BarrierError::NotMember)?;
+        let maker = Maker {
+            node: member.id,
+            program: self.inner.config.version.clone(),
+            label: label.to_owned(),
+            made_at: (self.inner.config.clock)(),
+            chain: None,
+        };
+        let state = Arc::clone(&self.inner.state);
+        let saved = tokio::task::spawn_blocking(move || backup::save(&state, maker)).await;
+        saved.map_err(|_| BarrierError::ShuttingDown)?.map_err(SaveError::Checkpoint)
+    }
+
     /// One consistent view of local state, as fresh as this node is.
     #[must_use]
     pub fn view(&self) -> View {
@@ -236,6 +260,7 @@ impl Node {
         }
         let member = self.member().ok_or(BarrierError::NotMember)?;
         let point = member.barrier(timeout).await?;
+        self.inner.contact.note(point.time, point.index);
         Ok(LeaseGrant { index: point.index, cluster_time: point.time })
     }
 

@@ -21,6 +21,7 @@ use crate::machine::StateMachine;
 use crate::member::Member;
 use crate::node::Inner;
 use crate::peer::{Directory, Listener, PeerKey, Stranger, Tls, for_members, for_newcomers};
+use crate::recover;
 use crate::state::StateStore;
 
 /// Opens everything; raft does not run yet.
@@ -55,6 +56,7 @@ pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> 
         draining: watch::Sender::new(false),
         removed: watch::Sender::new(false),
         becoming: tokio::sync::Mutex::new(()),
+        contact: recover::Contact::new(&data_dir),
         stop: CancellationToken::new(),
         runtime: Mutex::new(None),
         _lock: stores.lock,
@@ -108,6 +110,11 @@ impl Stores {
         // What lies in it is for this user only, whatever the umask says.
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|cause| file("make", cause))?;
         let lock = lock(data_dir)?;
+        if recover::is_interrupted(data_dir) {
+            let detail =
+                "a recovery was interrupted: run `signet recover apply` on this data directory again to finish it";
+            return Err(OpenError::Damaged { path: data_dir.join(recover::MARKER), detail: detail.into() });
+        }
         let record = Record::load(data_dir)?;
         if record.is_some() && !PeerKey::exists(data_dir) {
             let detail = "it is missing although this node is registered with it; restore it, or remove the node and join \
@@ -181,7 +188,8 @@ fn missing(path: &Path) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), detail: detail.into() }
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
+/// Keeps every other process out of `data_dir` for as long as the file lives.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     let path = data_dir.join("LOCK");
     let file = |cause| OpenError::File { action: "lock", path: path.clone(), cause };
     let lock = File::options().create(true).write(true).truncate(false).open(&path).map_err(file)?;

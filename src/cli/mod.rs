@@ -13,7 +13,9 @@ mod key;
 mod node;
 mod output;
 mod policy;
+mod recover;
 mod server;
+mod snapshot;
 mod timestamp;
 mod token;
 mod x509;
@@ -57,6 +59,12 @@ enum Command {
     /// What verifies this trust domain's SVIDs.
     #[command(subcommand)]
     Bundle(bundle::Bundle),
+    /// Backups of a cluster: save, look into, restore.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    /// When a majority of the nodes is gone for good: make a survivor a new cluster.
+    #[command(subcommand)]
+    Recover(recover::Recover),
     /// Which tokens may be exchanged by whom.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -107,6 +115,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::X509(args) => x509::run(args).await,
         Command::Jwt(args) => jwt::run(args).await,
         Command::Bundle(args) => bundle::run(args).await,
+        Command::Snapshot(args) => snapshot::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Exchange(args) => exchange::run(args).await,
         Command::Token(args) => return token::run(args).await,
@@ -163,6 +173,8 @@ mod tests {
             &["x509", "mint"],
             &["jwt", "mint"],
             &["bundle", "show"],
+            &["snapshot", "save"],
+            &["snapshot", "status"],
             &["policy", "apply"],
             &["policy", "show"],
             &["exchange"],

@@ -83,7 +83,8 @@ pub(crate) fn not_proposed(error: ProposeError) -> Refusal {
     Refusal::new(reason, error.to_string())
 }
 
-fn not_read(error: BarrierError) -> Refusal {
+/// The refusal for a read that could not be made linearizable.
+pub(crate) fn not_read(error: BarrierError) -> Refusal {
     let reason = match error {
         BarrierError::NoQuorum | BarrierError::Behind => Reason::NoQuorum,
         BarrierError::NotMember => return super::issue::not_initialized(),

@@ -1,5 +1,6 @@
 //! One node: reads its configuration, opens its stores, binds its doors, and drives requests through ledger and keys.
 
+mod backups;
 mod cluster;
 mod config;
 mod dice;
@@ -41,6 +42,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backups::Backups;
 use self::cluster::Cluster;
 pub(crate) use self::config::Config;
 use self::disk::DiskWatch;
@@ -48,6 +50,7 @@ use self::exchange::Exchange;
 use self::health::NodeHealth;
 use self::issue::Issuer;
 use self::issuer_keys::IssuerKeys;
+pub(crate) use self::journal::{carry_over, unreplicated};
 use self::keyring::Keys;
 use self::lease::Lease;
 use self::live::{LiveState, Machine};
@@ -64,6 +67,11 @@ pub(crate) async fn run(config: &Path, join_token_file: Option<&Path>) -> anyhow
     logging::start(&config.log);
     let server = Server::start(config).await?;
     server.serve(join_token_file).await
+}
+
+/// The meaning of commands, for work on a data directory whose node does not run.
+pub(crate) fn machine() -> Arc<dyn signet_raft::StateMachine> {
+    Arc::new(Machine(LiveState::new()))
 }
 
 struct Server {
@@ -121,6 +129,7 @@ impl Server {
             node: node.clone(),
             issuer: issuer.clone(),
             exchange: Exchange::new(issuer.clone(), issuer_keys),
+            backups: Backups::new(node.clone(), live.clone()),
             cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
             metrics: metrics.clone(),
         });

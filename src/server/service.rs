@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use signet_api::service::{
-    Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, Page, Service, TokenAnswer,
+    BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, Page, Service,
+    SnapshotStream, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
@@ -21,6 +22,7 @@ use signet_model::x509::bundle_document;
 use signet_model::x509::csr::Csr;
 use signet_raft::Node;
 
+use super::backups::Backups;
 use super::cluster::Cluster;
 use super::exchange::{Exchange, refusal};
 use super::issue::{Issuer, JwtRequest, Licence, Unreleased, X509Request, not_initialized};
@@ -35,6 +37,7 @@ pub(crate) struct NodeService {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) exchange: Exchange,
     pub(crate) cluster: Cluster,
+    pub(crate) backups: Backups,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -279,6 +282,14 @@ impl Service for NodeService {
 
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal> {
         self.cluster.join_token(call, ttl_secs).await
+    }
+
+    async fn save_snapshot(&self, call: &Call) -> Result<SnapshotStream, Refusal> {
+        self.backups.save(call).await
+    }
+
+    async fn backup_status(&self, _: &Call) -> Result<BackupStatus, Refusal> {
+        Ok(self.backups.status())
     }
 
     async fn apply_policy(&self, call: &Call, document: String, expected_version: Option<u64>) -> Result<u64, Refusal> {

@@ -38,7 +38,7 @@ pub(super) fn start(
 
     tasks.spawn(disk::keep(issuer.disk.clone(), node.clone(), stop.clone()));
 
-    let (dir, names) = (config.data_dir.join("journal"), config.https.clone());
+    let (dir, names) = (config.data_dir.join(journal::DIR), config.https.clone());
     let (issuer, node, tls, stop) = (issuer.clone(), node.clone(), tls.clone(), stop.clone());
     let more = tasks.clone();
     tasks.spawn(async move {

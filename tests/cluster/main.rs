@@ -12,10 +12,12 @@
 mod support;
 
 mod all_killed;
+mod backup;
 mod dev;
 mod disk;
 mod leader_killed;
 mod lease;
 mod operator;
+mod recover;
 mod refusals;
 mod secrets;

@@ -99,7 +99,7 @@ impl AdminClient {
         self.channel.clone()
     }
 
-    fn connection(&self) -> PatientChannel {
+    pub(super) fn connection(&self) -> PatientChannel {
         PatientChannel(self.channel())
     }
 
@@ -287,7 +287,7 @@ impl AdminClient {
     }
 
     /// A request that says how long its sender waits.
-    fn ask<T>(&self, message: T) -> Request<T> {
+    pub(super) fn ask<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(timeout) = self.timeout {
             request.set_timeout(timeout);

@@ -23,6 +23,7 @@ use crate::proto::bundle::bundle_server::BundleServer;
 use crate::proto::cluster::cluster_server::ClusterServer;
 use crate::proto::entry::entry_server::EntryServer;
 use crate::proto::policy::policy_server::PolicyServer;
+use crate::proto::snapshot::snapshot_server::SnapshotServer;
 use crate::proto::svid::svid_server::SvidServer;
 use crate::service::Service;
 use crate::status;
@@ -82,6 +83,7 @@ pub(super) struct Door {
     bundle: BundleServer<Handler>,
     cluster: ClusterServer<Handler>,
     policy: PolicyServer<Handler>,
+    snapshot: SnapshotServer<Handler>,
     health: HealthServer<HealthAnswers>,
     reflection: Option<Reflection>,
 }
@@ -111,7 +113,8 @@ impl Door {
             svid: SvidServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             bundle: BundleServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(handler.clone()).max_decoding_message_size(limit),
-            policy: PolicyServer::from_arc(handler).max_decoding_message_size(limit),
+            policy: PolicyServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            snapshot: SnapshotServer::from_arc(handler).max_decoding_message_size(limit),
             health: parts.health.clone(),
             reflection: parts.reflection.clone(),
         }
@@ -165,6 +168,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             Target::Entry => self.entry.clone().call(request),
             Target::Cluster => self.cluster.clone().call(request),
             Target::Policy => self.policy.clone().call(request),
+            Target::Snapshot => self.snapshot.clone().call(request),
             Target::Health => self.health.clone().call(request),
             Target::Reflection => match self.reflection.clone() {
                 Some(mut reflection) => reflection.call(request),

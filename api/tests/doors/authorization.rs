@@ -56,6 +56,8 @@ const GOLDEN: &[(&str, Says, Says, Says)] = &[
     ("/signet.policy.v1.Policy/Apply", No, No, Yes),
     ("/signet.policy.v1.Policy/Show", No, No, Yes),
     ("/signet.policy.v1.Policy/TokenKeys", No, No, Yes),
+    ("/signet.snapshot.v1.Snapshot/Save", No, No, Yes),
+    ("/signet.snapshot.v1.Snapshot/Status", No, No, Yes),
     ("/grpc.health.v1.Health/Check", Yes, Yes, Yes),
     ("/grpc.health.v1.Health/Watch", Yes, Yes, Yes),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", No, No, Yes),

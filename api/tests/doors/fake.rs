@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use signet_api::health::Health;
 use signet_api::service::{
-    Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, NodeStatus, Page, Service,
-    TokenAnswer,
+    BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, NodeStatus, Page,
+    Service, SnapshotStream, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
@@ -230,6 +230,17 @@ impl Service for Fake {
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal> {
         self.note("create_join_token", call)?;
         Ok(JoinToken { text: "secret".into(), expires_at_secs: ttl_secs.into() })
+    }
+
+    async fn save_snapshot(&self, call: &Call) -> Result<SnapshotStream, Refusal> {
+        self.note("save_snapshot", call)?;
+        let chunks = ["one", "two"].map(|chunk| Ok(chunk.into()));
+        Ok(SnapshotStream { total: 6, chunks: Box::pin(futures::stream::iter(chunks)) })
+    }
+
+    async fn backup_status(&self, call: &Call) -> Result<BackupStatus, Refusal> {
+        self.note("backup_status", call)?;
+        Ok(BackupStatus { destination: "/backups".into(), next_secs: 7, ..BackupStatus::default() })
     }
 
     async fn apply_policy(&self, call: &Call, document: String, expected: Option<u64>) -> Result<u64, Refusal> {

@@ -56,6 +56,13 @@ impl Generation {
         Ok(Arc::new(Self::open(root, number)?))
     }
 
+    /// The number of the generation in force under `root`; `None` if there is none.
+    pub(crate) fn in_force(root: &Path) -> io::Result<Option<u64>> {
+        let Some(bytes) = durable::read(&root.join(POINTER))? else { return Ok(None) };
+        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a generation's number"))
+    }
+
     /// Opens generation `number`.
     pub(crate) fn open(root: &Path, number: u64) -> Result<Self, OpenError> {
         let path = root.join(number.to_string());

@@ -4,15 +4,18 @@ mod generation;
 mod machine;
 mod orders;
 mod overlay;
+mod own;
 mod progress;
 mod rows;
 mod snapshot;
 mod store;
 mod view;
 
+pub(crate) use generation::Generation;
 pub(crate) use machine::Machine;
+pub(crate) use own::{Rewrite, StateRows, rewrite};
 pub(crate) use rows::Roster;
-pub(crate) use snapshot::{Manifest, SnapshotDir, finish};
+pub(crate) use snapshot::{Manifest, STATE_VERSION, SnapshotDir, SnapshotFile, finish, hash_file};
 pub(crate) use store::{StateStore, ViewInner};
 
 #[cfg(test)]

@@ -56,6 +56,9 @@ pub(crate) const REMOVED_PREFIX: u8 = 0xF8;
 /// Where the highest node id is that was ever given to a newcomer.
 pub(crate) const LAST_NODE_KEY: &[u8] = &[0xF5];
 
+/// Where the clusters are that this one was made from.
+pub(crate) const LINEAGE_KEY: &[u8] = &[0xFA];
+
 /// The row key of `key` in `space`.
 pub(crate) fn row_key(space: Space, key: &[u8]) -> Vec<u8> {
     prefixed(space.prefix(), key)

@@ -216,7 +216,7 @@ impl Manifest {
 }
 
 /// The SHA-256 of a file.
-fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
+pub(crate) fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mut context = Context::new(&SHA256);
     let mut buffer = vec![0; 256 << 10];

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use openraft::EntryPayload;
+use rocksdb::DB;
 use signet_model::rows::Space;
 use signet_model::stored::to_bytes;
 use signet_model::time::UnixTime;
@@ -60,8 +61,8 @@ impl StateStore {
         let root = data_dir.join("state");
         let generation = Generation::current(&root)?;
         let damaged = |cause: EncodingError| OpenError::Damaged { path: root.clone(), detail: cause.to_string() };
-        let position = load_position(&generation).map_err(damaged)?;
-        let roster = load_roster(&generation).map_err(damaged)?;
+        let position = load_position(&generation.db).map_err(damaged)?;
+        let roster = load_roster(&generation.db).map_err(damaged)?;
         let view = Arc::new(ViewInner::new(Arc::clone(&generation), position.end(), position.time));
         let shelf = Shelf::open(data_dir.join("snapshots"))?;
         let store = Self {
@@ -76,6 +77,11 @@ impl StateStore {
         };
         store.announce(&all_spaces());
         Ok(store)
+    }
+
+    /// The generation in force.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
     }
 
     /// The newest view.
@@ -145,7 +151,7 @@ impl StateStore {
         }
         *self.lock() = position;
         if roster_changed {
-            self.roster.send_replace(Arc::new(load_roster(&generation)?));
+            self.roster.send_replace(Arc::new(load_roster(&generation.db)?));
         }
         self.announce(&changed);
         Ok(outcomes)
@@ -192,6 +198,11 @@ impl StateStore {
         Ok((path, SnapshotMeta { last_log_id: position.last, last_membership: position.membership }))
     }
 
+    /// Takes a checkpoint into a scratch directory. What it covers is in its rows.
+    pub(crate) fn take_checkpoint(&self) -> io::Result<PathBuf> {
+        self.shelf.checkpoint(&self.generation.load().db)
+    }
+
     /// Makes what is applied last, for an orderly end.
     pub(crate) fn flush(&self) {
         if let Err(cause) = self.generation.load().db.flush_wal(true) {
@@ -216,14 +227,14 @@ impl StateStore {
         }
         snapshot.materialize(&path)?;
         let generation = Arc::new(Generation::open(&self.root, number).map_err(io::Error::other)?);
-        let position = load_position(&generation)?;
+        let position = load_position(&generation.db)?;
         if position.last != meta.last_log_id {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the snapshot does not hold what its manifest says",
             ));
         }
-        let roster = load_roster(&generation)?;
+        let roster = load_roster(&generation.db)?;
         Generation::point(&self.root, number)?;
         *self.lock() = position;
         let before = self.generation.swap(generation);
@@ -253,10 +264,10 @@ fn all_spaces() -> BTreeSet<Space> {
     Space::ALL.iter().copied().collect()
 }
 
-fn load_position(generation: &Generation) -> Result<Position, EncodingError> {
-    let applied = read(&generation.db, APPLIED_KEY);
+pub(super) fn load_position(db: &DB) -> Result<Position, EncodingError> {
+    let applied = read(db, APPLIED_KEY);
     let applied: Option<AppliedRow> = applied.as_deref().map(unversioned).transpose()?;
-    let membership = read(&generation.db, MEMBERSHIP_KEY);
+    let membership = read(db, MEMBERSHIP_KEY);
     let membership: Option<StoredMembershipForm> = membership.as_deref().map(unversioned).transpose()?;
     Ok(Position {
         last: applied.map(|row| row.id.into()),
@@ -265,8 +276,8 @@ fn load_position(generation: &Generation) -> Result<Position, EncodingError> {
     })
 }
 
-fn load_roster(generation: &Generation) -> Result<Roster, EncodingError> {
-    let rows = Overlay::new(&generation.db).scan_whole(&[NODE_PREFIX], &[NODE_PREFIX], usize::MAX);
+pub(super) fn load_roster(db: &DB) -> Result<Roster, EncodingError> {
+    let rows = Overlay::new(db).scan_whole(&[NODE_PREFIX], &[NODE_PREFIX], usize::MAX);
     rows.into_iter()
         .map(|(key, value)| {
             let id = key.get(1..).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);

@@ -27,8 +27,13 @@ impl Place {
         Self::with(Timings::lan()).await
     }
 
+    /// A directory on which nobody runs yet.
+    pub(crate) fn unopened() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), node: None, timings: Timings::lan() }
+    }
+
     pub(crate) async fn with(timings: Timings) -> Self {
-        let mut place = Self { dir: tempfile::tempdir().unwrap(), node: None, timings };
+        let mut place = Self { timings, ..Self::unopened() };
         place.start().await;
         place
     }

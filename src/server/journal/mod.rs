@@ -8,6 +8,7 @@
 //! A crash or a power cut loses no record. The loss of this node's disk loses the records that were not yet replicated:
 //! those of the last fraction of a second while there is a quorum.
 
+mod carry;
 mod committer;
 mod frame;
 mod segment;
@@ -21,6 +22,7 @@ use signet_model::refusal::{Reason, Refusal};
 use signet_model::stored::to_bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use carry::{DIR, carry_over, unreplicated};
 pub(crate) use committer::commit;
 use segment::Segments;
 
