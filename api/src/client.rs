@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod ask;
 mod connector;
 mod error;
 mod patient;

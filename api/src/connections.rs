@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::load::Total;
+
 /// Bounds on what callers can make a listener hold.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -34,6 +36,12 @@ pub struct Limits {
     pub drain: Duration,
     /// Requests at a time on one HTTP/2 connection.
     pub streams: u32,
+    /// Requests at a time on all of this listener's connections; more are refused.
+    pub requests: usize,
+    /// Bytes of gRPC requests that this listener holds at a time; what goes beyond is refused.
+    pub request_bytes: usize,
+    /// Requests at a time on this and other listeners.
+    pub total: Total,
     /// The largest gRPC message that is accepted, in bytes.
     pub message: usize,
 }
@@ -48,6 +56,9 @@ impl Default for Limits {
             max_age: Duration::from_secs(180),
             drain: Duration::from_secs(10),
             streams: 1024,
+            requests: 4096,
+            request_bytes: 256 << 20,
+            total: Total::new(6144),
             message: 4 << 20,
         }
     }

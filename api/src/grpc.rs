@@ -1,6 +1,7 @@
 //! The gRPC doors: the TLS port and the admin Unix socket.
 
 mod bundle;
+pub(crate) mod call;
 mod cluster;
 mod door;
 mod entry;
@@ -35,7 +36,7 @@ pub async fn serve_tls(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let parts = Arc::new(Parts::new(service, health, limits.message));
+    let parts = Arc::new(Parts::new(service, health, &limits));
     let http = Arc::new(connections::http(&limits).http2_only());
     let handshake_limit = limits.handshake;
     connections::run(listener, &limits, &shutdown, |stream, ending: Ending| {
@@ -66,7 +67,7 @@ pub async fn serve_admin(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let parts = Arc::new(Parts::with_reflection(service, health, limits.message));
+    let parts = Arc::new(Parts::with_reflection(service, health, &limits));
     let http = Arc::new(connections::http(&limits).http2_only());
     connections::run(socket, &limits, &shutdown, |(stream, user), ending: Ending| {
         let (node, parts, http) = (node.clone(), parts.clone(), http.clone());

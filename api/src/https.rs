@@ -5,12 +5,14 @@ pub(crate) mod form;
 mod problem;
 mod token;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{any, get};
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use signet_model::caller::Caller;
@@ -21,6 +23,7 @@ use tower::Service as _;
 
 use crate::Clock;
 use crate::connections::{self, Ending, Limits};
+use crate::load::{Held, Load};
 use crate::service::Service;
 use crate::tls::{H2, Peer, Tls, handshake};
 
@@ -38,8 +41,10 @@ pub async fn serve(
     let http_1 = Arc::new(connections::http(&limits).http1_only());
     let http_2 = Arc::new(connections::http(&limits).http2_only());
     let handshake_limit = limits.handshake;
+    let load = Load::new(&limits);
     connections::run(listener, &limits, &shutdown, |stream, ending: Ending| {
         let (tls, router, http_1, http_2) = (tls.clone(), router.clone(), http_1.clone(), http_2.clone());
+        let load = load.clone();
         async move {
             let Some((stream, peer)) = handshake(stream, tls.https(), handshake_limit, &ending).await else { return };
             let http = if stream.get_ref().1.alpn_protocol() == Some(H2) { http_2 } else { http_1 };
@@ -50,7 +55,16 @@ pub async fn serve(
             let presented = Arc::new(Presented(peer));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(presented.clone());
-                router.clone().call(request)
+                let (mut router, admitted) = (router.clone(), load.admit());
+                async move {
+                    match admitted {
+                        Ok(slot) => {
+                            let response = router.call(request).await?;
+                            Ok(response.map(|body| Body::new(Held { body, _slot: Some(slot) })))
+                        }
+                        Err(refusal) => Ok::<_, Infallible>(overloaded(request.uri().path(), &refusal)),
+                    }
+                }
             });
             connections::serve(stream, &http, service, ending).await;
         }
@@ -58,9 +72,14 @@ pub async fn serve(
     .await;
 }
 
+/// Each page says no in its own form.
+fn overloaded(path: &str, refusal: &Refusal) -> Response<Body> {
+    if path == TOKEN { token::overloaded(refusal) } else { problem(refusal) }
+}
+
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/token", any(token::token))
+        .route(TOKEN, any(token::token))
         .route("/.well-known/oauth-authorization-server", get(document::token_metadata))
         .route("/keys", get(document::token_jwks))
         .route("/bundle", get(document::bundle))
@@ -93,3 +112,5 @@ impl Presented {
         }
     }
 }
+
+const TOKEN: &str = "/token";

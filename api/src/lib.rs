@@ -10,6 +10,7 @@ pub mod connections;
 pub mod grpc;
 pub mod health;
 pub mod https;
+pub mod load;
 pub mod methods;
 pub mod proto;
 pub mod service;

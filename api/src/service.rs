@@ -1,5 +1,7 @@
 //! What the doors need from behind them. `api` parses and answers; the implementation, in the server, drives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +11,7 @@ use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
 use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry, Selector};
 use signet_model::refusal::Refusal;
+use signet_model::request_key::RequestKey;
 use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 
@@ -19,6 +22,48 @@ pub struct Call {
     pub caller: Caller,
     /// What is left of the caller's deadline, if there is one.
     pub timeout: Option<Duration>,
+    /// How fresh what is read must be.
+    pub consistency: Consistency,
+    /// What makes a retry of a change recognisable, if the caller wants that.
+    pub request: Option<RequestKey>,
+    /// Where whoever reads for it notes what the answer covers.
+    pub covers: Covers,
+}
+
+impl Call {
+    /// A call by `caller`, with everything else at its default.
+    #[must_use]
+    pub fn new(caller: Caller) -> Self {
+        Self { caller, timeout: None, consistency: Consistency::default(), request: None, covers: Covers::default() }
+    }
+}
+
+/// How fresh the answer to a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// It covers every change that anybody was told of before the call.
+    #[default]
+    Linearizable,
+    /// What the node has, at once and without asking anybody. It may be old; a node that was cut off does not know how old.
+    Stale,
+}
+
+/// The log index that an answer covers, noted while it is made.
+#[derive(Debug, Clone, Default)]
+pub struct Covers(Arc<AtomicU64>);
+
+impl Covers {
+    /// Notes that the answer covers the log up to `index`.
+    pub fn note(&self, index: u64) {
+        self.0.store(index, Ordering::Relaxed);
+    }
+
+    /// What was noted.
+    #[must_use]
+    pub fn get(&self) -> Option<u64> {
+        // The first entry of every log makes the cluster: there is nothing to read at 0.
+        Some(self.0.load(Ordering::Relaxed)).filter(|index| *index > 0)
+    }
 }
 
 /// Everything that can be asked of a node. Authorization that depends only on the door (admin socket or TLS port, with

@@ -1,6 +1,7 @@
 //! The one table from refusal to status: what each [`Reason`] is in gRPC and in HTTP.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::StatusCode;
 use prost::Message as _;
@@ -36,6 +37,7 @@ pub const fn mapping(reason: Reason) -> Mapping {
         Reason::NoQuorum | Reason::LeaseExpired | Reason::Sealed | Reason::NotInitialized | Reason::ShuttingDown => {
             (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
         }
+        Reason::IdempotencyKeyReused => (Code::InvalidArgument, StatusCode::UNPROCESSABLE_ENTITY),
         Reason::DeadlineExceeded => (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
         Reason::Unimplemented => (Code::Unimplemented, StatusCode::NOT_IMPLEMENTED),
         Reason::Internal => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
@@ -52,9 +54,27 @@ pub fn to_grpc(refusal: &Refusal) -> Status {
     let detail = RpcStatus {
         code: code as i32,
         message: refusal.detail.clone(),
-        details: vec![prost_types::Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() }],
+        details: std::iter::once(any(ERROR_INFO, &info)).chain(retry(refusal.reason)).collect(),
     };
     Status::with_details(code, refusal.detail.clone(), detail.encode_to_vec().into())
+}
+
+/// When to come back: of an overload only, since the rest is better asked of another node at once.
+fn retry(reason: Reason) -> Option<prost_types::Any> {
+    let pause = prost_types::Duration { seconds: RETRY_AFTER_SECS, nanos: 0 };
+    (reason == Reason::ResourceExhausted).then(|| any(RETRY_INFO, &RetryInfo { retry_delay: Some(pause) }))
+}
+
+fn any(type_url: &str, message: &impl prost::Message) -> prost_types::Any {
+    prost_types::Any { type_url: type_url.to_owned(), value: message.encode_to_vec() }
+}
+
+/// How long to wait before the next attempt, if the server said so.
+#[must_use]
+pub fn retry_delay(status: &Status) -> Option<Duration> {
+    let detail = RpcStatus::decode(status.details()).ok()?;
+    let info = detail.details.iter().find(|any| any.type_url == RETRY_INFO)?;
+    RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?.try_into().ok()
 }
 
 /// The stable code in the details of a gRPC status, if a Signet server put one there.
@@ -90,6 +110,9 @@ pub(crate) fn item_ok() -> types::Status {
 
 const DOMAIN: &str = "signet";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+/// The same as `Retry-After` of the HTTPS door.
+const RETRY_AFTER_SECS: i64 = 1;
 
 /// `google.rpc.Status`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -111,4 +134,11 @@ struct ErrorInfo {
     domain: String,
     #[prost(map = "string, string", tag = "3")]
     metadata: HashMap<String, String>,
+}
+
+/// `google.rpc.RetryInfo`
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
 }

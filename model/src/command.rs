@@ -2,6 +2,7 @@
 //!
 //! Change log of the stored form:
 //! - 2026-11-22: commands 0 to 6.
+//! - 2026-11-22: a proposal's field 2, command 7, outcome 5: idempotency keys.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use crate::authority::Authority;
 use crate::caller::Caller;
 use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
 use crate::refusal::Refusal;
+use crate::request_key::RequestKey;
 use crate::spiffe_id::TrustDomain;
 
 /// A command with the proven identity that caused it. This is what travels to the leader and lies in the log.
@@ -22,6 +24,9 @@ pub struct Proposal {
     /// What they asked for.
     #[n(1)]
     pub command: Command,
+    /// What makes a retry of it recognisable, if the caller wants that.
+    #[n(2)]
+    pub request: Option<RequestKey>,
 }
 
 /// A change to replicated state. Whatever could differ between replicas (ids, serials, keys) is fixed by the proposer.
@@ -93,6 +98,14 @@ pub enum Command {
         /// How many authorities of this kind had ever been added when the proposer looked.
         #[n(1)]
         expected_epoch: u64,
+    },
+    /// Changes nothing, and is answered by [`Outcome::Remembered`]: what came of a request that acts elsewhere than here
+    /// is kept under its idempotency key.
+    #[n(7)]
+    Remember {
+        /// The answer; sealed if it is a secret.
+        #[n(0)]
+        answer: minicbor::bytes::ByteVec,
     },
 }
 
@@ -233,6 +246,13 @@ pub enum Outcome {
         /// The position of the first record not yet committed.
         #[n(0)]
         next: u64,
+    },
+    /// What was remembered.
+    #[n(5)]
+    Remembered {
+        /// As it was given.
+        #[n(0)]
+        answer: minicbor::bytes::ByteVec,
     },
 }
 

@@ -17,6 +17,7 @@ pub mod jwt_svid;
 pub mod policy;
 pub mod record;
 pub mod refusal;
+pub mod request_key;
 pub mod rows;
 pub mod spiffe_id;
 pub mod state;

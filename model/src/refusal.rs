@@ -89,6 +89,8 @@ reasons! {
     15 JoinTokenRefused = "join_token_refused",
     /// The node is stopping. Retry at another node.
     16 ShuttingDown = "shutting_down",
+    /// The idempotency key was used for another request. Permanent: the caller makes a new key.
+    17 IdempotencyKeyReused = "idempotency_key_reused",
 }
 
 impl fmt::Display for Reason {

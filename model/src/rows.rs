@@ -24,6 +24,8 @@ pub enum Space {
     Issuance = 8,
     /// What each node has committed of its issuance journal, by node.
     IssuanceProgress = 9,
+    /// What came of requests with an idempotency key.
+    Requests = 10,
 }
 
 impl Space {
@@ -38,6 +40,7 @@ impl Space {
         Self::Policy,
         Self::Issuance,
         Self::IssuanceProgress,
+        Self::Requests,
     ];
 
     /// The first byte of the row keys of this space.

@@ -30,6 +30,40 @@ pub(crate) struct NodeArgs {
     /// How long to wait for an answer.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
+    /// For a command that changes something: do it once under this key, however often the command is run. Up to 128
+    /// visible characters, remembered for a day.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// Which node to read from, and how fresh the answer must be.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReadArgs {
+    /// Answer from what the node has, without asking the others: works without a quorum, and may be old. The log index
+    /// that the answer covers is printed to standard error.
+    #[arg(long)]
+    pub(crate) stale: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+impl ReadArgs {
+    /// Connects to the node and reads, all within the timeout.
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(AdminClient) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let work = async {
+            let client = self.node.connect().await?;
+            let client = if self.stale { client.stale() } else { client };
+            let answer = call(client.clone()).await?;
+            if let Some(index) = client.stale_index() {
+                eprintln!("stale as of index {index}");
+            }
+            Ok(answer)
+        };
+        self.node.within(work).await
+    }
 }
 
 impl NodeArgs {
@@ -48,7 +82,11 @@ impl NodeArgs {
             (None, Some(folder)) => connect_any(&dev::running(Some(folder))?).await,
             (None, None) => connect(Path::new(DEFAULT_SOCKET)).await,
         };
-        Ok(client?.with_timeout(self.timeout))
+        let client = client?.with_timeout(self.timeout);
+        match &self.idempotency_key {
+            None => Ok(client),
+            Some(key) => Ok(client.with_idempotency_key(key)?),
+        }
     }
 
     /// Does `work` within the timeout.

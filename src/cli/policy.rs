@@ -9,7 +9,7 @@ use serde_json::json;
 use signet_model::refusal::Reason;
 
 use super::failure::Failure;
-use super::node::NodeArgs;
+use super::node::{NodeArgs, ReadArgs};
 use super::output::{Output, print_json, print_text};
 
 /// Which tokens may be exchanged by whom.
@@ -29,7 +29,7 @@ pub(crate) enum Policy {
     /// Print the cluster's policy.
     Show {
         #[command(flatten)]
-        node: NodeArgs,
+        read: ReadArgs,
     },
     /// Check a document without a cluster, and name every mistake.
     Check {
@@ -42,7 +42,7 @@ pub(crate) enum Policy {
 pub(super) async fn run(args: Policy) -> Result<(), Failure> {
     match args {
         Policy::Apply { file, expected_version, node } => apply(&file, expected_version, &node).await,
-        Policy::Show { node } => show(&node).await,
+        Policy::Show { read } => show(&read).await,
         Policy::Check { file } => check(&file),
     }
 }
@@ -56,9 +56,9 @@ async fn apply(file: &Path, expected_version: Option<u64>, node: &NodeArgs) -> R
     }
 }
 
-async fn show(node: &NodeArgs) -> Result<(), Failure> {
-    let (version, document) = node.call(|client| async move { client.policy().await }).await?;
-    match node.output {
+async fn show(read: &ReadArgs) -> Result<(), Failure> {
+    let (version, document) = read.call(|client| async move { client.policy().await }).await?;
+    match read.node.output {
         Output::Table if version == 0 => {
             eprintln!("there is no policy yet: every exchange is denied");
             Ok(())

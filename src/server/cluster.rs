@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use signet_api::service::{Call, ClusterStatus, JoinToken, NodeStatus};
 use signet_kms::Backend;
+use signet_model::command::{Command, Outcome};
 use signet_model::refusal::{Reason, Refusal};
+use signet_model::request_key::RequestKey;
 use signet_model::state;
+use signet_model::stored::{from_bytes, to_bytes};
 use signet_raft::{InitError, Node, Role};
+use zeroize::Zeroizing;
 
 use super::config::TrustDomainConfig;
 use super::live::LiveState;
@@ -61,9 +65,54 @@ impl Cluster {
         if ttl > LONGEST_JOIN_TOKEN_TTL {
             return Err(Refusal::invalid("ttl: a join token lives a day at most"));
         }
+        match &call.request {
+            None => self.new_join_token(call, ttl).await,
+            Some(request) => self.join_token_once(call, request, ttl).await,
+        }
+    }
+
+    async fn new_join_token(&self, call: &Call, ttl: Duration) -> Result<JoinToken, Refusal> {
         let made = self.node.create_join_token(&call.caller, ttl, ledger::timeout(call)).await;
         let made = made.map_err(ledger::not_proposed)?;
         Ok(JoinToken { text: made.text.to_string(), expires_at_secs: made.expires_at.secs() })
+    }
+
+    /// A retry is told the first token, which is kept for it sealed. When an attempt ends between making a token and
+    /// keeping it, the next makes another: the text of the one before was never told to anybody.
+    async fn join_token_once(&self, call: &Call, request: &RequestKey, ttl: Duration) -> Result<JoinToken, Refusal> {
+        let identity = self.node.identity().ok_or_else(super::issue::not_initialized)?;
+        let context = [b"signet join token of ", identity.cluster_id.as_bytes(), b" for ", &request.key[..]].concat();
+        let view = ledger::read(&self.node, call).await?;
+        if let Some(done) = ledger::done_before(&view, call)? {
+            return self.told_before(done, &context).await;
+        }
+        let made = self.new_join_token(call, ttl).await?;
+        let text = Zeroizing::new(to_bytes(&(&made.text, made.expires_at_secs)));
+        let sealed = match self.backend.wrap(&text, &context).await {
+            Ok(sealed) => sealed,
+            Err(cause) => {
+                tracing::warn!(%cause, "a join token was made but cannot be kept for a retry, which would make another");
+                return Ok(made);
+            }
+        };
+        let command = Command::Remember { answer: sealed.clone().into() };
+        let kept = ledger::propose_once(&self.node, call, command, request.clone()).await?;
+        if matches!(&kept, Outcome::Remembered { answer } if answer.as_slice() == sealed) {
+            return Ok(made);
+        }
+        // Another attempt was faster, and its token is the one.
+        self.told_before(kept, &context).await
+    }
+
+    async fn told_before(&self, outcome: Outcome, context: &[u8]) -> Result<JoinToken, Refusal> {
+        let Outcome::Remembered { answer } = outcome else { return Err(ledger::unexpected(&outcome)) };
+        let text = self.backend.unwrap(&answer, context).await.map_err(|cause| {
+            tracing::warn!(%cause, "the join token of an earlier attempt cannot be opened");
+            let detail = "a token was made under this idempotency key, and this node cannot open what is kept of it: make another under a new key";
+            Refusal::new(Reason::Sealed, detail)
+        })?;
+        let (text, expires_at_secs) = from_bytes(&text).map_err(ledger::damaged)?;
+        Ok(JoinToken { text, expires_at_secs })
     }
 
     pub(crate) async fn status(&self, timeout: Duration) -> ClusterStatus {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use signet_api::service::{Call, EntryFilter, EntryPage, Match, Page};
+use signet_api::service::{Call, Consistency, EntryFilter, EntryPage, Match, Page};
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
 use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry};
 use signet_model::refusal::{Reason, Refusal};
+use signet_model::request_key::RequestKey;
 use signet_model::spiffe_id::TrustDomain;
 use signet_model::state;
 use signet_raft::{Node, View};
@@ -35,7 +36,7 @@ pub(super) async fn create(
             Err(refusal) => batch.refuse(refusal),
         }
     }
-    batch.run(async |entries| propose_new(node, call, entries, &own_ids).await).await
+    batch.run(call, async |call, entries| propose_new(node, call, entries, &own_ids).await).await
 }
 
 /// Proposes new entries, and once more when the first proposal's fate is not known, as when the leader just died. An
@@ -50,6 +51,8 @@ async fn propose_new(
     let ids: Vec<EntryId> = entries.iter().map(|(id, _)| id.clone()).collect();
     let repeatable = ids.iter().all(|id| own_ids.contains(id));
     let command = Command::CreateEntries { entries };
+    // With a key the ledger proposes again by itself.
+    let repeatable = repeatable && call.request.is_none();
     match ledger::propose(node, call, command.clone()).await {
         Err(refusal) if repeatable && refusal.reason == Reason::DeadlineExceeded => {
             let again = outcomes(ledger::propose(node, call, command).await?)?;
@@ -72,7 +75,12 @@ pub(super) async fn update(
     trust_domain: &TrustDomain,
     changes: Vec<EntryChange>,
 ) -> Result<Vec<EntryOutcome>, Refusal> {
-    let view = ledger::read(node, call).await?;
+    // Never from old state: what is proposed is what the entry will be.
+    let view = ledger::read(node, &Call { consistency: Consistency::Linearizable, ..call.clone() }).await?;
+    // Before anything is held against entries that may have changed since.
+    if let Some(done) = ledger::done_before(&view, call)? {
+        return outcomes(done);
+    }
     let mut batch = Batch::default();
     for mut change in changes {
         let Some(present) = state::entry(&view, &change.id).map_err(ledger::damaged)? else {
@@ -88,7 +96,7 @@ pub(super) async fn update(
             Err(refusal) => batch.refuse(refusal),
         }
     }
-    batch.run(async |changes| ledger::propose(node, call, Command::UpdateEntries { changes }).await).await
+    batch.run(call, async |call, changes| ledger::propose(node, call, Command::UpdateEntries { changes }).await).await
 }
 
 pub(super) async fn delete(node: &Node, call: &Call, ids: Vec<EntryId>) -> Result<Vec<EntryOutcome>, Refusal> {
@@ -198,9 +206,18 @@ impl<T> Batch<T> {
 
     async fn run(
         self,
-        propose: impl AsyncFnOnce(Vec<T>) -> Result<Outcome, Refusal>,
+        call: &Call,
+        propose: impl AsyncFnOnce(&Call, Vec<T>) -> Result<Outcome, Refusal>,
     ) -> Result<Vec<EntryOutcome>, Refusal> {
-        let decided = if self.sent.is_empty() { Vec::new() } else { outcomes(propose(self.sent).await?)? };
+        if let Some(request) = &call.request
+            && !self.sent.is_empty()
+        {
+            // The outcome is remembered whole, so the refusals go along.
+            let refused = (0..).zip(self.refused).filter_map(|(place, refused)| Some((place, refused?)));
+            let request = RequestKey { refused: refused.collect(), ..request.clone() };
+            return outcomes(propose(&Call { request: Some(request), ..call.clone() }, self.sent).await?);
+        }
+        let decided = if self.sent.is_empty() { Vec::new() } else { outcomes(propose(call, self.sent).await?)? };
         let mut decided = decided.into_iter();
         self.refused
             .into_iter()
@@ -215,9 +232,11 @@ impl<T> Batch<T> {
 fn outcomes(outcome: Outcome) -> Result<Vec<EntryOutcome>, Refusal> {
     match outcome {
         Outcome::Entries(outcomes) => Ok(outcomes),
-        other @ (Outcome::Done | Outcome::Refused(_) | Outcome::Policy { .. } | Outcome::Recorded { .. }) => {
-            Err(ledger::unexpected(&other))
-        }
+        other @ (Outcome::Done
+        | Outcome::Refused(_)
+        | Outcome::Policy { .. }
+        | Outcome::Recorded { .. }
+        | Outcome::Remembered { .. }) => Err(ledger::unexpected(&other)),
     }
 }
 
@@ -232,6 +251,8 @@ const SCANNED_AT_ONCE: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
+    use signet_model::caller::Caller;
+
     use super::*;
 
     #[test]
@@ -256,7 +277,9 @@ mod tests {
         batch.send("a".parse::<EntryId>().unwrap());
         batch.refuse(Refusal::invalid("wrong"));
         batch.send("b".parse::<EntryId>().unwrap());
-        let run = batch.run(async |ids| Ok(Outcome::Entries(ids.into_iter().map(EntryOutcome::Deleted).collect())));
+        let call = Call::new(Caller::Anonymous);
+        let run =
+            batch.run(&call, async |_, ids| Ok(Outcome::Entries(ids.into_iter().map(EntryOutcome::Deleted).collect())));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let outcomes = runtime.block_on(run).unwrap();
         assert!(

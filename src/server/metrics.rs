@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use signet_api::load::Total;
 use signet_model::record::CredentialKind;
 use signet_model::refusal::Refusal;
 use signet_raft::{LocalStatus, Role};
@@ -22,6 +23,7 @@ pub(crate) struct Metrics {
     issue_seconds: Family<IssueLabels, Histogram>,
     exchange_seconds: Family<ResultLabels, Histogram>,
     denied: Family<DeniedLabels, Counter>,
+    load: Total,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,7 +58,8 @@ pub(crate) struct Exchanging<'a> {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `load` is what the public doors hold.
+    pub(crate) fn new(load: Total) -> Self {
         let mut registry = Registry::with_prefix("signet");
         let issue_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
         registry.register(
@@ -68,7 +71,7 @@ impl Metrics {
         registry.register("exchange_duration_seconds", "Time to answer a token exchange", exchange_seconds.clone());
         let denied = Family::<DeniedLabels, Counter>::default();
         registry.register("denied", "Requests for credentials that were refused, by reason", denied.clone());
-        Self { registry, issue_seconds, exchange_seconds, denied }
+        Self { registry, issue_seconds, exchange_seconds, denied, load }
     }
 
     pub(crate) fn issue(&self, kind: CredentialKind) -> Issuing<'_> {
@@ -104,6 +107,7 @@ impl Metrics {
             ("signet_disk_size_bytes", "The size of the disk of the data directory", disk.space.total),
             ("signet_disk_ballast_bytes", "What deleting the ballast file would free", disk.ballast),
             ("signet_disk_state", "0 ok, 1 low, 2 hand_over, 3 refuse, 4 stop", disk.state as u64),
+            ("signet_requests_in_progress", "Requests under way on the public doors", self.load.requests() as u64),
         ];
         for (name, help, value) in gauges {
             // Writing to a `String` cannot fail.
@@ -127,6 +131,11 @@ impl Metrics {
             out,
             "# HELP signet_build_info The program.\n# TYPE signet_build_info gauge\nsignet_build_info{{version=\"{}\"}} 1",
             env!("CARGO_PKG_VERSION")
+        );
+        let _ = writeln!(
+            out,
+            "# HELP signet_requests_overload Requests refused because too many were under way.\n# TYPE signet_requests_overload counter\nsignet_requests_overload_total {}",
+            self.load.refused()
         );
         let _ = text::encode(&mut out, &self.registry);
         out
@@ -185,7 +194,7 @@ mod tests {
 
     #[test]
     fn metrics_are_open_metrics_text_with_one_end() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Total::new(1));
         let refused: Result<(), _> = metrics.issue(CredentialKind::JwtSvid).finish(Err(Refusal::invalid("no")));
         refused.unwrap_err();
         metrics.exchange().done();
@@ -214,6 +223,8 @@ mod tests {
             "signet_raft_term 3",
             "signet_raft_draining 1",
             "signet_raft_clock_ahead_seconds -1.5",
+            "signet_requests_in_progress 0",
+            "signet_requests_overload_total 0",
             "signet_issuance_backlog_records 2",
             "signet_disk_free_bytes 70",
             "signet_disk_state 1",

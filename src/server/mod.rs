@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use self::backups::Backups;
 use self::cluster::Cluster;
 pub(crate) use self::config::Config;
+use self::config::LimitsConfig;
 use self::disk::DiskWatch;
 use self::exchange::Exchange;
 use self::health::NodeHealth;
@@ -89,6 +90,8 @@ struct Doors {
     https: TcpListener,
     admin: AdminSocket,
     admin_http: TcpListener,
+    /// Of the public ones.
+    limits: Limits,
 }
 
 /// `DATA_DIR/addresses.json`: where this node is reached, for whoever started it with port 0.
@@ -124,7 +127,7 @@ impl Server {
         let (keys, lease) = (Keys::new(backend.clone()), Arc::new(Lease::default()));
         let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(doors.limits.total.clone()));
         let service = Arc::new(NodeService {
             node: node.clone(),
             issuer: issuer.clone(),
@@ -192,6 +195,7 @@ impl Doors {
             https: bind("https.listen", config.https.listen).await?,
             admin_http: bind("admin.http", config.admin.http).await?,
             admin: AdminSocket::bind(&config.admin.socket, allowed)?,
+            limits: config.limits.public(),
         })
     }
 
@@ -219,7 +223,8 @@ impl Doors {
     ) {
         let service: Arc<dyn Service> = service.clone();
         let health: Arc<dyn Health> = health.clone();
-        let limits = Limits { drain: DRAIN / 2, ..Limits::default() };
+        let limits = Limits { drain: DRAIN / 2, ..self.limits };
+        let admin_limits = Limits { drain: DRAIN / 2, ..LimitsConfig::admin() };
         let id = {
             let node = node.clone();
             Arc::new(move || node.identity().map_or(0, |identity| identity.node_id))
@@ -232,11 +237,18 @@ impl Doors {
             limits.clone(),
             stop.clone(),
         ));
-        tasks.spawn(grpc::serve_admin(self.admin, id, service.clone(), health.clone(), limits.clone(), stop.clone()));
-        tasks.spawn(https::serve(self.https, tls.clone(), service, limits.clone(), stop.clone()));
+        tasks.spawn(grpc::serve_admin(
+            self.admin,
+            id,
+            service.clone(),
+            health.clone(),
+            admin_limits.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(https::serve(self.https, tls.clone(), service, limits, stop.clone()));
         let stop = stop.clone();
         tasks.spawn(async move {
-            if let Err(cause) = admin_http::serve(self.admin_http, health, limits, stop).await {
+            if let Err(cause) = admin_http::serve(self.admin_http, health, admin_limits, stop).await {
                 tracing::error!(%cause, "health and metrics are not served");
             }
         });

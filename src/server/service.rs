@@ -298,9 +298,11 @@ impl Service for NodeService {
             .map_err(|mistakes| Refusal::invalid(format!("the policy was not applied:\n{mistakes}")))?;
         match ledger::propose(&self.node, call, Command::ApplyPolicy { document, expected_version }).await? {
             Outcome::Policy { version } => Ok(version),
-            other @ (Outcome::Done | Outcome::Refused(_) | Outcome::Entries(_) | Outcome::Recorded { .. }) => {
-                Err(ledger::unexpected(&other))
-            }
+            other @ (Outcome::Done
+            | Outcome::Refused(_)
+            | Outcome::Entries(_)
+            | Outcome::Recorded { .. }
+            | Outcome::Remembered { .. }) => Err(ledger::unexpected(&other)),
         }
     }
 

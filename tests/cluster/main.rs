@@ -20,4 +20,5 @@ mod lease;
 mod operator;
 mod recover;
 mod refusals;
+mod retries;
 mod secrets;

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
+use super::ask::Manner;
 use super::{ClientError, PatientChannel};
 use crate::proto::bundle::GetBundleRequest;
 use crate::proto::bundle::bundle_client::BundleClient;
@@ -37,7 +38,7 @@ use crate::wire::filter::{from_filter, to_count};
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     channel: Channel,
-    timeout: Option<Duration>,
+    manner: Manner,
 }
 
 /// A registration entry as the wire shows it.
@@ -84,13 +85,34 @@ impl AdminClient {
             tuned(Endpoint::from_static("http://admin.invalid")).connect_with_connector(connector).await.map_err(
                 |e| ClientError::unreachable(&format!("cannot connect to the admin socket {}", path.display()), &e),
             )?;
-        Ok(Self { channel, timeout: None })
+        Ok(Self { channel, manner: Manner::default() })
     }
 
     /// Calls wait this long from now on, and the server knows it: it answers in time, and says what it waited for.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
+        Self { manner: self.manner.with_timeout(timeout), ..self }
+    }
+
+    /// Changes are asked for under this key, so that a later process can ask again and the change is made once. A key
+    /// belongs to one change. Without this each change gets a random key, which only this client's own retries use.
+    ///
+    /// # Errors
+    /// `invalid_argument`: it cannot be sent.
+    pub fn with_idempotency_key(self, key: &str) -> Result<Self, ClientError> {
+        Ok(Self { manner: self.manner.with_key(key)?, ..self })
+    }
+
+    /// Entries and policy are read from what the node has, at once and without asking anybody.
+    #[must_use]
+    pub fn stale(self) -> Self {
+        Self { manner: self.manner.stale(), ..self }
+    }
+
+    /// The lowest log index that the answers of a [`stale`](Self::stale) client cover so far.
+    #[must_use]
+    pub fn stale_index(&self) -> Option<u64> {
+        self.manner.stale_index()
     }
 
     /// The bare connection, for calls that are not here.
@@ -118,7 +140,7 @@ impl AdminClient {
                 page_size: PAGE_SIZE,
                 page_token: std::mem::take(&mut token),
             };
-            let page = client.list_entries(self.ask(request)).await?.into_inner();
+            let page = self.manner.noted(client.list_entries(self.manner.read(request)).await?);
             for entry in page.entries {
                 found.push(Entry::read(entry)?);
             }
@@ -135,7 +157,8 @@ impl AdminClient {
     /// What the server answered.
     pub async fn count_entries(&self, filter: &EntryFilter) -> Result<u32, ClientError> {
         let request = CountEntriesRequest { filter: Some(to_count(from_filter(filter))) };
-        let count = self.entry_client().count_entries(self.ask(request)).await?.into_inner().count;
+        let answer = self.entry_client().count_entries(self.manner.read(request)).await?;
+        let count = self.manner.noted(answer).count;
         u32::try_from(count).map_err(ClientError::protocol)
     }
 
@@ -145,7 +168,7 @@ impl AdminClient {
     /// What the server answered; `not_found` when there is none.
     pub async fn entry(&self, id: &EntryId) -> Result<Entry, ClientError> {
         let request = GetEntryRequest { id: id.to_string(), output_mask: None };
-        Entry::read(self.entry_client().get_entry(self.ask(request)).await?.into_inner())
+        Entry::read(self.manner.noted(self.entry_client().get_entry(self.manner.read(request)).await?))
     }
 
     /// Creates entries; those without an id get one. One result per entry, in order.
@@ -158,7 +181,12 @@ impl AdminClient {
     ) -> Result<Vec<EntryResult>, ClientError> {
         let entries = entries.into_iter().map(|(id, spec)| wire::entry::from_spec(id.as_ref(), spec));
         let request = BatchCreateEntryRequest { entries: entries.collect(), output_mask: None };
-        let results = self.entry_client().batch_create_entry(self.ask(request)).await?.into_inner().results;
+        let client = self.entry_client();
+        let ask = |request| {
+            let mut client = client.clone();
+            async move { client.batch_create_entry(request).await }
+        };
+        let results = self.manner.change(request, ask).await?.results;
         results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
@@ -178,7 +206,12 @@ impl AdminClient {
             input_mask: Some(wire::mask::from_fields(fields)),
             output_mask: None,
         };
-        let results = self.entry_client().batch_update_entry(self.ask(request)).await?.into_inner().results;
+        let client = self.entry_client();
+        let ask = |request| {
+            let mut client = client.clone();
+            async move { client.batch_update_entry(request).await }
+        };
+        let results = self.manner.change(request, ask).await?.results;
         results.into_iter().map(|result| EntryResult::read(result.status, result.entry)).collect()
     }
 
@@ -188,7 +221,12 @@ impl AdminClient {
     /// What the server answered.
     pub async fn delete_entries(&self, ids: Vec<EntryId>) -> Result<Vec<EntryResult>, ClientError> {
         let request = BatchDeleteEntryRequest { ids: ids.iter().map(ToString::to_string).collect() };
-        let results = self.entry_client().batch_delete_entry(self.ask(request)).await?.into_inner().results;
+        let client = self.entry_client();
+        let ask = |request| {
+            let mut client = client.clone();
+            async move { client.batch_delete_entry(request).await }
+        };
+        let results = self.manner.change(request, ask).await?.results;
         let read = |(result, id): (crate::proto::entry::batch_delete_entry_response::Result, EntryId)| {
             ClientError::of_item(result.status).map_or(EntryResult::Deleted(id), EntryResult::Refused)
         };
@@ -255,7 +293,12 @@ impl AdminClient {
     /// What the server answered.
     pub async fn create_join_token(&self, ttl_secs: u32) -> Result<JoinToken, ClientError> {
         let request = CreateJoinTokenRequest { ttl: ttl_secs };
-        let token = ClusterClient::new(self.connection()).create_join_token(self.ask(request)).await?.into_inner();
+        let connection = self.connection();
+        let ask = |request| {
+            let mut client = ClusterClient::new(connection.clone());
+            async move { client.create_join_token(request).await }
+        };
+        let token = self.manner.change(request, ask).await?;
         Ok(JoinToken { text: token.token, expires_at_secs: token.expires_at })
     }
 
@@ -265,7 +308,12 @@ impl AdminClient {
     /// What the server answered; `conflict` when another version than `expected_version` is in force.
     pub async fn apply_policy(&self, document: String, expected_version: Option<u64>) -> Result<u64, ClientError> {
         let request = ApplyRequest { document, expected_version };
-        Ok(PolicyClient::new(self.connection()).apply(self.ask(request)).await?.into_inner().version)
+        let connection = self.connection();
+        let ask = |request| {
+            let mut client = PolicyClient::new(connection.clone());
+            async move { client.apply(request).await }
+        };
+        Ok(self.manner.change(request, ask).await?.version)
     }
 
     /// The exchange policy and its version; version 0 and an empty text when there is none.
@@ -273,7 +321,8 @@ impl AdminClient {
     /// # Errors
     /// What the server answered.
     pub async fn policy(&self) -> Result<(u64, String), ClientError> {
-        let policy = PolicyClient::new(self.connection()).show(self.ask(ShowRequest {})).await?.into_inner();
+        let answer = PolicyClient::new(self.connection()).show(self.manner.read(ShowRequest {})).await?;
+        let policy = self.manner.noted(answer);
         Ok((policy.version, policy.document))
     }
 
@@ -288,11 +337,7 @@ impl AdminClient {
 
     /// A request that says how long its sender waits.
     pub(super) fn ask<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(timeout) = self.timeout {
-            request.set_timeout(timeout);
-        }
-        request
+        self.manner.ask(message)
     }
 
     fn entry_client(&self) -> EntryClient<PatientChannel> {

@@ -22,7 +22,7 @@ impl Cluster for Handler {
     }
 
     async fn create_join_token(&self, request: Request<CreateJoinTokenRequest>) -> Answer<CreateJoinTokenResponse> {
-        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let (call, request) = (self.change("cluster.CreateJoinToken", &request), request.into_inner());
         let ttl = if request.ttl == 0 { DEFAULT_TTL_SECS } else { request.ttl };
         let token = self.service.create_join_token(&call, ttl).await;
         answer(token.map(|token| CreateJoinTokenResponse { token: token.text, expires_at: token.expires_at_secs }))

@@ -14,10 +14,13 @@ use tonic_health::pb::health_server::HealthServer;
 use tower::Service as _;
 use tower::util::BoxCloneSyncService;
 
+use super::call;
 use super::handler::Handler;
 use super::health::HealthAnswers;
 use crate::Clock;
+use crate::connections::Limits;
 use crate::health::Health;
+use crate::load::{Held, Load, Metered, Slot};
 use crate::methods::{self, Method, Target, Who};
 use crate::proto::bundle::bundle_server::BundleServer;
 use crate::proto::cluster::cluster_server::ClusterServer;
@@ -50,16 +53,23 @@ pub(super) struct Parts {
     health: HealthServer<HealthAnswers>,
     reflection: Option<Reflection>,
     message_limit: usize,
+    load: Load,
 }
 
-type Reflection = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
+type Reflection = BoxCloneSyncService<Request<Metered>, Response<Body>, Infallible>;
 
 impl Parts {
-    pub(super) fn new(service: Arc<dyn Service>, health: Arc<dyn Health>, message_limit: usize) -> Self {
-        Self { service, health: HealthServer::new(HealthAnswers::new(health)), reflection: None, message_limit }
+    pub(super) fn new(service: Arc<dyn Service>, health: Arc<dyn Health>, limits: &Limits) -> Self {
+        Self {
+            service,
+            health: HealthServer::new(HealthAnswers::new(health)),
+            reflection: None,
+            message_limit: limits.message,
+            load: Load::new(limits),
+        }
     }
 
-    pub(super) fn with_reflection(service: Arc<dyn Service>, health: Arc<dyn Health>, message_limit: usize) -> Self {
+    pub(super) fn with_reflection(service: Arc<dyn Service>, health: Arc<dyn Health>, limits: &Limits) -> Self {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -70,7 +80,7 @@ impl Parts {
                 None
             }
         };
-        Self { reflection, ..Self::new(service, health, message_limit) }
+        Self { reflection, ..Self::new(service, health, limits) }
     }
 }
 
@@ -78,6 +88,7 @@ impl Parts {
 #[derive(Clone)]
 pub(super) struct Door {
     admits: Admits,
+    load: Load,
     entry: EntryServer<Handler>,
     svid: SvidServer<Handler>,
     bundle: BundleServer<Handler>,
@@ -109,6 +120,7 @@ impl Door {
         let limit = parts.message_limit;
         Self {
             admits,
+            load: parts.load.clone(),
             entry: EntryServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             svid: SvidServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             bundle: BundleServer::from_arc(handler.clone()).max_decoding_message_size(limit),
@@ -117,6 +129,32 @@ impl Door {
             snapshot: SnapshotServer::from_arc(handler).max_decoding_message_size(limit),
             health: parts.health.clone(),
             reflection: parts.reflection.clone(),
+        }
+    }
+
+    /// Which service answers, and the request's place among those under way.
+    fn let_in(&self, request: &Request<Incoming>) -> Result<(Target, Option<Arc<Slot>>), Refusal> {
+        let path = request.uri().path();
+        let target = self.admit(path)?;
+        call::check(request.headers())?;
+        // A node that is busy is not ill: whoever asks after its health is always told.
+        let slot = if path == HEALTH_CHECK { None } else { Some(self.load.admit()?) };
+        Ok((target, slot))
+    }
+
+    fn dispatch(&self, target: Target, request: Request<Metered>) -> Answering {
+        match target {
+            Target::Svid => self.svid.clone().call(request),
+            Target::Bundle => self.bundle.clone().call(request),
+            Target::Entry => self.entry.clone().call(request),
+            Target::Cluster => self.cluster.clone().call(request),
+            Target::Policy => self.policy.clone().call(request),
+            Target::Snapshot => self.snapshot.clone().call(request),
+            Target::Health => self.health.clone().call(request),
+            Target::Reflection => match self.reflection.clone() {
+                Some(mut reflection) => reflection.call(request),
+                None => answer(status::to_grpc(&unknown(request.uri().path()))),
+            },
         }
     }
 
@@ -155,31 +193,42 @@ fn unknown(path: &str) -> Refusal {
 impl hyper::service::Service<Request<Incoming>> for Door {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let target = match self.admit(request.uri().path()) {
-            Ok(target) => target,
+        let (target, slot) = match self.let_in(&request) {
+            Ok(admitted) => admitted,
             Err(refusal) => return answer(status::to_grpc(&refusal)),
         };
-        match target {
-            Target::Svid => self.svid.clone().call(request),
-            Target::Bundle => self.bundle.clone().call(request),
-            Target::Entry => self.entry.clone().call(request),
-            Target::Cluster => self.cluster.clone().call(request),
-            Target::Policy => self.policy.clone().call(request),
-            Target::Snapshot => self.snapshot.clone().call(request),
-            Target::Health => self.health.clone().call(request),
-            Target::Reflection => match self.reflection.clone() {
-                Some(mut reflection) => reflection.call(request),
-                None => answer(status::to_grpc(&unknown(request.uri().path()))),
-            },
-        }
+        let deadline = call::said(request.headers());
+        let answering = self.dispatch(target, request.map(|body| Metered::new(body, slot.clone(), &self.load)));
+        Box::pin(async move {
+            let response = match deadline {
+                None => answering.await,
+                // The service keeps to the deadline by itself, and says what it waited for; this is for what does not.
+                Some(deadline) => match tokio::time::timeout(deadline, answering).await {
+                    Ok(response) => response,
+                    Err(_) => Ok(status::to_grpc(&too_late()).into_http()),
+                },
+            };
+            response.map(|response| response.map(|body| Body::new(Held { body, _slot: slot })))
+        })
     }
 }
 
-fn answer(status: Status) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+/// A service at work.
+type Answering = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+fn answer(status: Status) -> Answering {
     Box::pin(std::future::ready(Ok(status.into_http())))
 }
 
+fn too_late() -> Refusal {
+    Refusal::new(
+        Reason::DeadlineExceeded,
+        "the caller's deadline passed; if this was a change, it may still take effect",
+    )
+}
+
 const MAX_PATH_ECHO: usize = 120;
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";

@@ -4,7 +4,7 @@ use signet_model::command::EntryOutcome;
 use signet_model::refusal::{Reason, Refusal};
 use tonic::{Request, async_trait};
 
-use super::handler::{Answer, Handler, answer, short_answer};
+use super::handler::{Answer, Handler, answer, read_answer, short_answer};
 use crate::proto::entry::entry_server::Entry;
 use crate::proto::entry::{
     BatchCreateEntryRequest, BatchCreateEntryResponse, BatchDeleteEntryRequest, BatchDeleteEntryResponse,
@@ -23,7 +23,10 @@ impl Entry for Handler {
     async fn count_entries(&self, request: Request<CountEntriesRequest>) -> Answer<CountEntriesResponse> {
         let (call, request) = (self.call(request.metadata()), request.into_inner());
         let count = async { self.service.count_entries(&call, &filter(request.filter.map(of_count))?).await };
-        answer(count.await.map(|count| CountEntriesResponse { count: i32::try_from(count).unwrap_or(i32::MAX) }))
+        read_answer(
+            &call,
+            count.await.map(|count| CountEntriesResponse { count: i32::try_from(count).unwrap_or(i32::MAX) }),
+        )
     }
 
     async fn list_entries(&self, request: Request<ListEntriesRequest>) -> Answer<ListEntriesResponse> {
@@ -33,20 +36,23 @@ impl Entry for Handler {
             self.service.list_entries(&call, &filter(request.filter)?, &page).await
         };
         let mask = request.output_mask.as_ref();
-        answer(list.await.map(|found| ListEntriesResponse {
-            entries: found.entries.into_iter().map(|entry| mask::entry(from_entry(entry), mask)).collect(),
-            next_page_token: found.next.as_ref().map(page::token).unwrap_or_default(),
-        }))
+        read_answer(
+            &call,
+            list.await.map(|found| ListEntriesResponse {
+                entries: found.entries.into_iter().map(|entry| mask::entry(from_entry(entry), mask)).collect(),
+                next_page_token: found.next.as_ref().map(page::token).unwrap_or_default(),
+            }),
+        )
     }
 
     async fn get_entry(&self, request: Request<GetEntryRequest>) -> Answer<types::Entry> {
         let (call, request) = (self.call(request.metadata()), request.into_inner());
         let entry = async { self.service.entry(&call, &entry_id(&request.id, "missing ID")?).await };
-        answer(entry.await.map(|entry| mask::entry(from_entry(entry), request.output_mask.as_ref())))
+        read_answer(&call, entry.await.map(|entry| mask::entry(from_entry(entry), request.output_mask.as_ref())))
     }
 
     async fn batch_create_entry(&self, request: Request<BatchCreateEntryRequest>) -> Answer<BatchCreateEntryResponse> {
-        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let (call, request) = (self.change("entry.BatchCreateEntry", &request), request.into_inner());
         let mask = request.output_mask.as_ref();
         let (entries, problems) = sort_out(request.entries, new_entry);
         let create = async {
@@ -60,7 +66,7 @@ impl Entry for Handler {
     }
 
     async fn batch_update_entry(&self, request: Request<BatchUpdateEntryRequest>) -> Answer<BatchUpdateEntryResponse> {
-        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let (call, request) = (self.change("entry.BatchUpdateEntry", &request), request.into_inner());
         let mask = request.output_mask.as_ref();
         let fields = mask::fields(request.input_mask.as_ref());
         let (changes, problems) = sort_out(request.entries, |entry| change(entry, fields));
@@ -75,7 +81,7 @@ impl Entry for Handler {
     }
 
     async fn batch_delete_entry(&self, request: Request<BatchDeleteEntryRequest>) -> Answer<BatchDeleteEntryResponse> {
-        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let (call, request) = (self.change("entry.BatchDeleteEntry", &request), request.into_inner());
         let named = request.ids.clone();
         let (ids, problems) = sort_out(request.ids, |id| entry_id(&id, "missing entry ID"));
         let delete =

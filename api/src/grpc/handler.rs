@@ -1,14 +1,14 @@
 //! What the gRPC services have in common: who calls, how long they wait, and how a refusal is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use signet_model::caller::Caller;
 use signet_model::refusal::{Reason, Refusal};
 use tonic::metadata::MetadataMap;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
-use crate::service::{Call, Service};
+use super::call;
+use crate::service::{Call, Consistency, Service};
 use crate::status;
 
 /// Answers the methods of one connection.
@@ -26,7 +26,17 @@ impl Handler {
     }
 
     pub(super) fn call(&self, metadata: &MetadataMap) -> Call {
-        Call { caller: self.caller.clone(), timeout: timeout(metadata) }
+        Call {
+            timeout: call::timeout(metadata.as_ref()),
+            consistency: call::consistency(metadata),
+            ..Call::new(self.caller.clone())
+        }
+    }
+
+    /// A call that changes something: a retry of it may be known by its key. `method` is part of what was asked for.
+    pub(super) fn change<T: prost::Message>(&self, method: &str, request: &Request<T>) -> Call {
+        let key = call::request_key(request.metadata(), method, request.get_ref());
+        Call { request: key, ..self.call(request.metadata()) }
     }
 }
 
@@ -38,67 +48,19 @@ pub(super) fn answer<T>(result: Result<T, Refusal>) -> Answer<T> {
     }
 }
 
+/// An answer that says which log index it covers, and whether anyone confirmed that this is the newest.
+pub(super) fn read_answer<T>(call: &Call, result: Result<T, Refusal>) -> Answer<T> {
+    let mut response = answer(result)?;
+    if let Some(index) = call.covers.get() {
+        response.metadata_mut().insert(call::APPLIED_INDEX, index.into());
+    }
+    if call.consistency == Consistency::Stale {
+        response.metadata_mut().insert(call::STALE, tonic::metadata::MetadataValue::from_static("true"));
+    }
+    Ok(response)
+}
+
 /// The service broke its promise of one answer for each question.
 pub(super) fn short_answer() -> Refusal {
     Refusal::new(Reason::Internal, "the server lost an item of the batch")
-}
-
-/// How long there is to work on it: what the caller says, less the way back. Otherwise the caller's clock and ours would
-/// run out together, and a caller who waited for nothing would not hear why.
-fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    said(metadata).map(|timeout| timeout.saturating_sub((timeout / 10).min(WAY_BACK)))
-}
-
-/// What the caller says in `grpc-timeout`: up to eight digits and a unit.
-fn said(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(amount * 3600)),
-        "M" => Some(Duration::from_secs(amount * 60)),
-        "S" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_millis(amount)),
-        "u" => Some(Duration::from_micros(amount)),
-        "n" => Some(Duration::from_nanos(amount)),
-        _ => None,
-    }
-}
-
-const WAY_BACK: Duration = Duration::from_millis(500);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_a_deadline_and_ignores_what_is_none() {
-        let read = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            said(&metadata)
-        };
-        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        for bad in ["", "S", "5", "5x", "-5S", "999999999S", "1.5S"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-        assert_eq!(said(&MetadataMap::new()), None);
-    }
-
-    #[test]
-    fn leaves_time_for_the_way_back() {
-        let read = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            timeout(&metadata)
-        };
-        assert_eq!(read("2S"), Some(Duration::from_millis(1800)));
-        assert_eq!(read("30S"), Some(Duration::from_millis(29_500)));
-        assert_eq!(timeout(&MetadataMap::new()), None);
-    }
 }

@@ -7,11 +7,12 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
+use signet_model::refusal::Refusal;
 
 use super::{Presented, Shared, form};
 use crate::service::{Call, TokenAnswer};
@@ -33,7 +34,7 @@ pub(super) async fn token(
                 .into_response();
         }
     };
-    answer(shared.service.exchange(&Call { caller, timeout: None }, parameters).await)
+    answer(shared.service.exchange(&Call::new(caller), parameters).await)
 }
 
 async fn read(shared: &Shared, request: Request) -> Result<Vec<(String, String)>, Refused> {
@@ -89,6 +90,14 @@ async fn collect(body: Body) -> Result<Bytes, Refused> {
 
 fn too_large() -> Refused {
     Refused::request(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB")
+}
+
+/// Too many requests are under way (RFC 6585 §4).
+pub(super) fn overloaded(refusal: &Refusal) -> Response<Body> {
+    let (status, description) = (StatusCode::TOO_MANY_REQUESTS, refusal.detail.clone());
+    let mut response = Refused { status, error: "temporarily_unavailable", description }.into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// A refusal at the door (RFC 6749 §5.2).

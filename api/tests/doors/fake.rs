@@ -24,6 +24,10 @@ use crate::pki::domain;
 pub(crate) struct Fake {
     /// Answer everything with this.
     pub(crate) refuse: Mutex<Option<Refusal>>,
+    /// Answer the next ones with these.
+    pub(crate) refuse_once: Mutex<Vec<Refusal>>,
+    /// The log index that answers cover.
+    pub(crate) covers: Mutex<u64>,
     /// Who asked for what.
     pub(crate) seen: Mutex<Vec<(&'static str, Call)>>,
     pub(crate) entries: Mutex<BTreeMap<EntryId, RegistrationEntry>>,
@@ -40,6 +44,10 @@ pub(crate) struct Gate {
 impl Fake {
     fn note(&self, what: &'static str, call: &Call) -> Result<(), Refusal> {
         self.seen.lock().unwrap().push((what, call.clone()));
+        call.covers.note(*self.covers.lock().unwrap());
+        if !self.refuse_once.lock().unwrap().is_empty() {
+            return Err(self.refuse_once.lock().unwrap().remove(0));
+        }
         self.willing()
     }
 

@@ -12,6 +12,7 @@ use signet_api::Clock;
 use signet_api::client::{AdminClient, AgentClient, AgentIdentity, ClientError, TokenClient, Trust};
 use signet_api::connections::Limits;
 use signet_api::grpc::AdminSocket;
+use signet_api::load::Total;
 use signet_api::tls::Tls;
 use signet_api::{admin_http, grpc, https};
 use signet_model::time::UnixTime;
@@ -78,7 +79,8 @@ impl Node {
         };
         tasks.spawn(grpc::serve_tls(grpc, tls.clone(), fake.clone(), health.clone(), limits.clone(), shutdown.clone()));
         let id = Arc::new(|| 5);
-        tasks.spawn(grpc::serve_admin(admin, id, fake.clone(), health.clone(), limits.clone(), shutdown.clone()));
+        let own = Limits { total: Total::new(64), ..limits.clone() };
+        tasks.spawn(grpc::serve_admin(admin, id, fake.clone(), health.clone(), own, shutdown.clone()));
         tasks.spawn(https::serve(https, tls, fake, limits.clone(), shutdown.clone()));
         tasks.spawn(async move { admin_http::serve(admin_http, health, limits, shutdown).await.unwrap() });
         Self { tasks, ..node }

@@ -7,6 +7,7 @@ mod authorities;
 mod entries;
 mod issuance;
 mod policy;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -17,6 +18,7 @@ pub use authorities::{authorities, epoch, trust_bundle};
 pub use entries::{children, entries_by_spiffe_id, entry, list, merged};
 pub use issuance::{IssuanceBatch, committed_position, issuance_batches};
 pub use policy::{StoredPolicy, policy};
+pub use requests::first_outcome;
 pub use verify::{Findings, SHOWN_PROBLEMS, SpaceFindings, verify};
 
 use crate::command::{Command, Outcome, Proposal, Settings};
@@ -34,11 +36,20 @@ pub struct Position {
     pub at: UnixTime,
 }
 
-/// Carries out one command, or refuses it and changes nothing.
+/// Carries out one command, or refuses it and changes nothing. A command with an idempotency key is carried out once.
 ///
 /// # Errors
 /// A row is not what this program wrote. The state is damaged or was written by a newer program: the node must stop.
 pub fn apply(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) -> Result<Outcome, StoredFormError> {
+    match &proposal.request {
+        None => carry_out(rows, position, proposal),
+        Some(request) => {
+            requests::once(rows, position, &proposal.caller, request, |rows| carry_out(rows, position, proposal))
+        }
+    }
+}
+
+fn carry_out(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) -> Result<Outcome, StoredFormError> {
     match &proposal.command {
         Command::Establish { settings, authorities } => establish(rows, settings, authorities),
         Command::CreateEntries { entries } => entries::create(rows, position, &proposal.caller, entries),
@@ -53,6 +64,7 @@ pub fn apply(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) ->
         Command::PrepareAuthority { authority, expected_epoch } => {
             authorities::prepare(rows, authority, *expected_epoch)
         }
+        Command::Remember { answer } => Ok(Outcome::Remembered { answer: answer.clone() }),
     }
 }
 

@@ -40,7 +40,7 @@ impl Cluster {
 
     fn apply_at(&mut self, at: UnixTime, command: Command) -> Outcome {
         self.index += 1;
-        let proposal = Proposal { caller: caller(1000), command };
+        let proposal = Proposal { caller: caller(1000), command, request: None };
         // What is applied is what came out of the log, not what went in.
         let proposal: Proposal = from_bytes(&to_bytes(&proposal)).unwrap();
         apply(&mut self.rows, Position { index: self.index, at }, &proposal).unwrap()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::{IssuanceBatch, StoredPolicy, entries, epoch, settings};
+use super::{IssuanceBatch, StoredPolicy, entries, epoch, requests, settings};
 use crate::authority::{Authority, AuthorityKind};
 use crate::entry::{EntryId, RegistrationEntry};
 use crate::policy::Policy;
@@ -98,6 +98,8 @@ impl Judge<'_> {
             self.index(key)
         } else if space == Space::EntriesByIdentity {
             self.identity(value)
+        } else if space == Space::Requests {
+            requests::judge(self.rows, key, value)
         } else if space == Space::Meta {
             return self.meta(key, value);
         } else {

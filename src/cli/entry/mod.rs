@@ -12,7 +12,7 @@ use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 
 use super::duration::parse_ttl;
 use super::failure::Failure;
-use super::node::NodeArgs;
+use super::node::{NodeArgs, ReadArgs};
 use super::output::{Output, print_json, print_text};
 use super::timestamp::parse_timestamp;
 
@@ -29,7 +29,7 @@ pub(crate) enum Entry {
         #[arg(value_name = "ENTRY-ID")]
         id: EntryId,
         #[command(flatten)]
-        node: NodeArgs,
+        read: ReadArgs,
     },
     /// Change an entry. What is not named stays as it is; a list that is named is replaced whole.
     Update(Box<Update>),
@@ -140,7 +140,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", group = "by")]
     downstream: Option<bool>,
     #[command(flatten)]
-    node: NodeArgs,
+    read: ReadArgs,
 }
 
 /// How an entry's selectors compare with those asked for.
@@ -171,9 +171,9 @@ pub(super) async fn run(args: Entry) -> Result<(), Failure> {
     match args {
         Entry::Create(args) => create(&args).await,
         Entry::List(args) => list(&args).await,
-        Entry::Show { id, node } => {
-            let entry = node.call(|client| async move { client.entry(&id).await }).await?;
-            show::one(&entry, node.output)
+        Entry::Show { id, read } => {
+            let entry = read.call(|client| async move { client.entry(&id).await }).await?;
+            show::one(&entry, read.node.output)
         }
         Entry::Update(args) => update(&args).await,
         Entry::Delete { ids, node } => delete(ids, &node).await,
@@ -188,8 +188,8 @@ async fn create(args: &Create) -> Result<(), Failure> {
 
 async fn list(args: &List) -> Result<(), Failure> {
     let filter = args.filter();
-    let entries = args.node.call(|client| async move { client.entries(&filter).await }).await?;
-    show::many(&entries, args.node.output)
+    let entries = args.read.call(|client| async move { client.entries(&filter).await }).await?;
+    show::many(&entries, args.read.node.output)
 }
 
 async fn update(args: &Update) -> Result<(), Failure> {

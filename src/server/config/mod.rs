@@ -5,6 +5,7 @@ mod disk;
 mod grpc;
 mod https;
 mod keys;
+mod limits;
 mod log;
 mod peer;
 mod trust_domain;
@@ -21,6 +22,7 @@ pub(crate) use self::disk::DiskConfig;
 pub(crate) use self::grpc::GrpcConfig;
 pub(crate) use self::https::HttpsConfig;
 pub(crate) use self::keys::KeysConfig;
+pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::log::{LogConfig, LogFormat};
 pub(crate) use self::peer::PeerConfig;
 pub(crate) use self::trust_domain::TrustDomainConfig;
@@ -39,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) trust_domain: Option<TrustDomainConfig>,
     pub(crate) log: LogConfig,
     pub(crate) disk: DiskConfig,
+    pub(crate) limits: LimitsConfig,
 }
 
 /// Everything that is wrong with a configuration, each with its key.
@@ -69,6 +72,7 @@ struct Raw {
     trust_domain: Option<trust_domain::Raw>,
     log: log::Raw,
     disk: disk::Raw,
+    limits: limits::Raw,
 }
 
 impl Config {
@@ -98,7 +102,8 @@ impl Config {
         let trust_domain = raw.trust_domain.map(|raw| raw.check(&mut mistakes));
         let log = raw.log.check(&mut mistakes);
         let disk = raw.disk.check(&mut mistakes);
-        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, disk) {
+        let limits = raw.limits.check(&mut mistakes);
+        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, disk, limits) {
             (
                 Some(data_dir),
                 Some(peer),
@@ -109,8 +114,9 @@ impl Config {
                 Some(trust_domain),
                 Some(log),
                 Some(disk),
+                Some(limits),
             ) if mistakes.0.is_empty() => {
-                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, disk })
+                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, disk, limits })
             }
             _ => Err(mistakes.0),
         }

@@ -54,7 +54,7 @@ async fn commit_one(journal: &Journal, node: &Node, id: u64) -> Result<usize, St
     let Some(not_after_secs) = batch.iter().map(|record| record.not_after_secs).max() else { return Ok(0) };
     let records = batch.into_iter().map(|waiting| waiting.record.into()).collect();
     let command = Command::RecordIssuance { node: id, first, records, not_after_secs };
-    let proposal = Proposal { caller: Caller::Node { node: id }, command };
+    let proposal = Proposal { caller: Caller::Node { node: id }, command, request: None };
     let applied = node.propose(to_bytes(&proposal), TIMEOUT).await.map_err(|cause| cause.to_string())?;
     match from_bytes(&applied.outcome).map_err(|cause| cause.to_string())? {
         Outcome::Recorded { next } => {
@@ -62,7 +62,9 @@ async fn commit_one(journal: &Journal, node: &Node, id: u64) -> Result<usize, St
             Ok(count)
         }
         Outcome::Refused(refusal) => Err(refusal.to_string()),
-        Outcome::Done | Outcome::Entries(_) | Outcome::Policy { .. } => Err("an answer to another command".to_owned()),
+        Outcome::Done | Outcome::Entries(_) | Outcome::Policy { .. } | Outcome::Remembered { .. } => {
+            Err("an answer to another command".to_owned())
+        }
     }
 }
 
