@@ -101,6 +101,10 @@ fn options() -> Options {
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(32 << 20);
+    // Most keys that are looked up while a command is applied do not exist yet: a filter answers that without a walk
+    // through the memtable.
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_keep_log_file_num(2);
     options
