@@ -8,6 +8,8 @@ pub(crate) fn abort(what: &str, cause: &dyn std::fmt::Display) -> ! {
         "{what}: {cause}. Stopping at once, so that nothing is acknowledged that is not on disk. Check the disk (space, \
          health, mount options), then start the node again: it recovers by itself, or says what is damaged."
     );
+    #[cfg(test)]
+    crate::sim::ends_the_process(&message);
     tracing::error!("{message}");
     eprintln!("error[internal]: {message}");
     std::process::abort()

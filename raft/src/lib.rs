@@ -5,6 +5,7 @@
 //! commands mean is told by a [`StateMachine`].
 
 mod backup;
+mod blocking;
 mod config;
 mod disk;
 mod durable;
@@ -23,10 +24,13 @@ mod peer;
 mod recover;
 mod state;
 mod status;
+mod threads;
 mod token;
 mod types;
 mod view;
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;
 

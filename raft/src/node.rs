@@ -9,7 +9,6 @@ use bytes::Bytes;
 use signet_model::caller::Caller;
 use signet_model::stored::{from_bytes, to_bytes};
 use signet_model::time::UnixTime;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +26,7 @@ use crate::peer::{Directory, Tls, Vouched};
 use crate::recover::Contact;
 use crate::state::StateStore;
 use crate::status::{ClusterStatus, LocalStatus, Role};
+use crate::threads::Threads;
 use crate::token::{JoinToken, Secret, secret_hash};
 use crate::types::{Order, OrderOutcome, PeerNode};
 use crate::view::View;
@@ -103,7 +103,7 @@ pub(crate) struct Inner {
     pub(crate) contact: Arc<Contact>,
     pub(crate) stop: CancellationToken,
     /// Raft has threads of its own, so that no load of the other rooms can starve it.
-    pub(crate) runtime: Mutex<Option<Runtime>>,
+    pub(crate) threads: Mutex<Option<Threads>>,
     pub(crate) _lock: std::fs::File,
 }
 
@@ -416,9 +416,9 @@ impl Node {
         self.inner.member.send_replace(None);
         self.inner.directory.send_replace(None);
         self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let runtime = self.inner.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
-            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(RUNTIME_STOP)).await;
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(threads) = threads {
+            threads.stop(RUNTIME_STOP).await;
         }
         self.inner.state.flush();
     }
@@ -450,8 +450,7 @@ impl Node {
     }
 
     async fn start(&self, record: Record) -> Result<(), String> {
-        let runtime =
-            self.inner.runtime.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|it| it.handle().clone());
+        let runtime = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Threads::handle);
         let runtime = runtime.ok_or("the node is stopping")?;
         let log = self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or("raft runs already")?;
         let vouched = Vouched { roster: Arc::new(record.told()), end: record.told_end };
@@ -501,11 +500,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
         self.member.send_replace(None);
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
-            // A runtime must not wait for its tasks inside another one.
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,45 +22,23 @@ use crate::node::Inner;
 use crate::peer::{Directory, Listener, PeerKey, Stranger, Tls, for_members, for_newcomers};
 use crate::recover;
 use crate::state::StateStore;
+use crate::threads::Threads;
 
 /// Opens everything; raft does not run yet.
 pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> Result<Inner, OpenError> {
     let data_dir = config.data_dir.clone();
     let file = |action, cause| OpenError::File { action, path: data_dir.clone(), cause };
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(RAFT_THREADS)
-        .thread_name("raft")
-        .enable_all()
-        .build()
-        .map_err(|cause| file("start threads for", cause))?;
-    let mut runtime = RuntimeGuard(Some(runtime));
+    let threads = Threads::start().map_err(|cause| file("start threads for", cause))?;
     let opening = config.clone();
-    let stores = runtime.handle()?.spawn_blocking(move || Stores::open(&opening, machine));
+    let stores = threads.handle().spawn_blocking(move || Stores::open(&opening, machine));
     let stores = stores.await.map_err(|cause| OpenError::Raft(cause.to_string()))??;
     let listener = bind(&config)?;
     let bound = listener.local_addr().map_err(|cause| bind_error(config.peer_listen, cause))?;
     let address = advertise(&config, bound)?;
     durable::replace(&data_dir.join(PORT_FILE), bound.port().to_string().as_bytes())
         .map_err(|cause| file("write to", cause))?;
-    let inner = Inner {
-        address,
-        tls: Arc::new(Tls::new(Arc::new(stores.key))),
-        log: Mutex::new(Some(stores.log)),
-        state: Arc::new(stores.state),
-        record: Mutex::new(stores.record),
-        member: watch::Sender::new(None),
-        directory: watch::Sender::new(None),
-        failed: watch::Sender::new(None),
-        disk: Arc::default(),
-        draining: watch::Sender::new(false),
-        removed: watch::Sender::new(false),
-        becoming: tokio::sync::Mutex::new(()),
-        contact: recover::Contact::new(&data_dir),
-        stop: CancellationToken::new(),
-        runtime: Mutex::new(None),
-        _lock: stores.lock,
-        config,
-    };
+    let handle = threads.handle();
+    let inner = stores.into_inner(config, address, threads);
     let serving = Serving {
         listener,
         tls: Arc::clone(&inner.tls),
@@ -69,29 +46,22 @@ pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> 
         directory: inner.directory.subscribe(),
         stop: inner.stop.clone(),
     };
-    let served = runtime.handle()?.spawn(async move { serving.start() }).await;
+    let served = handle.spawn(async move { serving.start() }).await;
     let served = served.map_err(|cause| OpenError::Raft(cause.to_string()))?;
     served.map_err(|cause| bind_error(bound, cause))?;
-    *inner.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = runtime.0.take();
     Ok(inner)
 }
 
-/// A runtime that may be dropped inside another one.
-struct RuntimeGuard(Option<Runtime>);
-
-impl RuntimeGuard {
-    fn handle(&self) -> Result<tokio::runtime::Handle, OpenError> {
-        let runtime = self.0.as_ref().ok_or_else(|| OpenError::Raft("the runtime is gone".into()))?;
-        Ok(runtime.handle().clone())
-    }
-}
-
-impl Drop for RuntimeGuard {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
+/// Opens everything on the caller's runtime, with a simulation in the place of the peer listener.
+#[cfg(test)]
+#[allow(dead_code, reason = "the simulation comes in the next commits")]
+pub(crate) fn open_simulated(
+    config: NodeConfig,
+    machine: Arc<dyn StateMachine>,
+    address: String,
+) -> Result<Inner, OpenError> {
+    let stores = Stores::open(&config, machine)?;
+    Ok(stores.into_inner(config, address, Threads::borrowed()))
 }
 
 /// What lies in a data directory.
@@ -127,6 +97,28 @@ impl Stores {
         let stores = Self { lock, key, record, log, state };
         stores.check(data_dir)?;
         Ok(stores)
+    }
+
+    fn into_inner(self, config: NodeConfig, address: String, threads: Threads) -> Inner {
+        Inner {
+            address,
+            tls: Arc::new(Tls::new(Arc::new(self.key))),
+            log: Mutex::new(Some(self.log)),
+            state: Arc::new(self.state),
+            record: Mutex::new(self.record),
+            member: watch::Sender::new(None),
+            directory: watch::Sender::new(None),
+            failed: watch::Sender::new(None),
+            disk: Arc::default(),
+            draining: watch::Sender::new(false),
+            removed: watch::Sender::new(false),
+            becoming: tokio::sync::Mutex::new(()),
+            contact: recover::Contact::new(&config.data_dir),
+            stop: CancellationToken::new(),
+            threads: Mutex::new(Some(threads)),
+            _lock: self.lock,
+            config,
+        }
     }
 
     /// Refuses parts that do not belong together.
@@ -281,6 +273,5 @@ fn report(ended: Result<(), tonic::transport::Error>) {
     }
 }
 
-const RAFT_THREADS: usize = 2;
 /// Where the last bound port is kept.
 const PORT_FILE: &str = "peer.port";

@@ -4,24 +4,24 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
-use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::disk::Disk;
 use super::flushes::Flushes;
 use super::tail::{KEPT_ENTRIES, Tail, size};
-use super::writer::{CLUSTER_KEY, Counters, ENTRY_PREFIX, Job, PURGED_KEY, Writer, entry_index, entry_key};
+use super::writer::{CLUSTER_KEY, Counters, ENTRY_PREFIX, Job, PURGED_KEY, VOTE_FILE, Writer, entry_index, entry_key};
 use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned};
 use crate::error::OpenError;
+use crate::fatal;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
-use crate::{durable, fatal};
 
 /// The log and the vote of this node. Clones are the same log.
 #[derive(Clone)]
@@ -30,11 +30,11 @@ pub(crate) struct LogStore {
 }
 
 struct Shared {
-    db: Arc<DB>,
+    disk: Arc<Disk>,
     tail: Arc<Mutex<Tail>>,
     vote: Mutex<Option<Vote>>,
     // `None` only while dropping: the thread ends when the sender is gone.
-    jobs: Option<Sender<Job>>,
+    jobs: Option<UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
     flushes: Arc<Flushes>,
@@ -44,11 +44,12 @@ impl LogStore {
     /// Opens the log in `data_dir`, makes it if there is none, and starts its thread.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("log");
-        let vote_path = data_dir.join("vote");
+        let vote_path = data_dir.join(VOTE_FILE);
         let damaged = |path: &Path, detail: String| OpenError::Damaged { path: path.to_owned(), detail };
-        let db = Arc::new(DB::open(&options(), &path).map_err(|cause| open_error(&path, &cause))?);
-        let tail = recover(&db).map_err(|detail| damaged(&path, detail))?;
-        let vote = durable::read(&vote_path)
+        let disk = Arc::new(Disk::open(data_dir)?);
+        let tail = recover(&disk).map_err(|detail| damaged(&path, detail))?;
+        let vote = disk
+            .read_file(VOTE_FILE)
             .map_err(|cause| damaged(&vote_path, cause.to_string()))?
             .map(|bytes| unversioned::<StoredVote>(&bytes).map(Vote::from))
             .transpose()
@@ -58,29 +59,28 @@ impl LogStore {
                           node from the cluster and let it join again with an empty data directory";
             return Err(damaged(&vote_path, detail.to_owned()));
         }
-        Self::start(db, tail, vote, vote_path)
+        Self::start(disk, tail, vote, &path)
     }
 
-    fn start(db: Arc<DB>, tail: Tail, vote: Option<Vote>, vote_path: PathBuf) -> Result<Self, OpenError> {
+    fn start(disk: Arc<Disk>, tail: Tail, vote: Option<Vote>, path: &Path) -> Result<Self, OpenError> {
         let tail = Arc::new(Mutex::new(tail));
         // Unbounded here; what is in flight is bounded where proposals enter and by the leader's pipeline.
-        let (sender, jobs) = channel();
+        let (sender, jobs) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let flushes = Arc::new(Flushes::default());
         let writer = Writer {
-            db: Arc::clone(&db),
+            disk: Arc::clone(&disk),
             tail: Arc::clone(&tail),
-            vote_path: vote_path.clone(),
             jobs,
             counters: Arc::clone(&counters),
             flushes: Arc::clone(&flushes),
         };
-        let thread = std::thread::Builder::new()
-            .name("raft-log".into())
-            .spawn(move || writer.run())
-            .map_err(|cause| OpenError::File { action: "start the log's thread for", path: vote_path, cause })?;
-        let shared =
-            Shared { db, tail, vote: Mutex::new(vote), jobs: Some(sender), thread: Some(thread), counters, flushes };
+        let thread = start_thread(writer).map_err(|cause| OpenError::File {
+            action: "start the log's thread for",
+            path: path.to_owned(),
+            cause,
+        })?;
+        let shared = Shared { disk, tail, vote: Mutex::new(vote), jobs: Some(sender), thread, counters, flushes };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -91,7 +91,7 @@ impl LogStore {
 
     /// The cluster whose log this is; `None` for a new one.
     pub(crate) fn cluster(&self) -> Option<Vec<u8>> {
-        match self.shared.db.get(CLUSTER_KEY) {
+        match self.shared.disk.get(CLUSTER_KEY) {
             Ok(cluster) => cluster,
             Err(cause) => fatal::abort("cannot read the raft log", &cause),
         }
@@ -99,8 +99,7 @@ impl LogStore {
 
     /// Marks the log as the cluster's.
     pub(crate) fn set_cluster(&self, cluster: &[u8]) {
-        let written = self.shared.db.put(CLUSTER_KEY, cluster).and_then(|()| self.shared.db.flush_wal(true));
-        if let Err(cause) = written {
+        if let Err(cause) = self.shared.disk.put_first(CLUSTER_KEY, cluster) {
             fatal::abort("cannot write the raft log", &cause);
         }
     }
@@ -171,8 +170,8 @@ impl LogStore {
         let mut next = start;
         let hole = |at| Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log has a hole at entry {at}")));
         if start < end {
-            for row in range_rows(&self.shared.db, start, end) {
-                let entry = entry_from_bytes(&row?)?;
+            for row in self.shared.disk.range(&entry_key(start), &entry_key(end)) {
+                let entry = entry_from_bytes(&row?.1)?;
                 if entry.log_id.index != next {
                     return hole(next);
                 }
@@ -294,64 +293,38 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
-fn options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    // The default would silently drop acknowledged entries behind a bad record; this one takes a torn end only.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_manual_wal_flush(true);
-    options.set_write_buffer_size(16 << 20);
-    options.set_max_total_wal_size(64 << 20);
-    options.set_keep_log_file_num(2);
-    options
-}
-
-/// Why a RocksDB instance did not open.
-pub(crate) fn open_error(path: &Path, cause: &rocksdb::Error) -> OpenError {
-    if cause.kind() == rocksdb::ErrorKind::IOError && cause.as_ref().contains("lock") {
-        OpenError::InUse { path: path.to_owned() }
-    } else {
-        OpenError::Damaged { path: path.to_owned(), detail: cause.to_string() }
+/// The writer on a thread of its own.
+fn start_thread(writer: Writer) -> io::Result<Option<JoinHandle<()>>> {
+    #[cfg(test)]
+    if writer.disk.is_simulated() {
+        tokio::spawn(writer.run());
+        return Ok(None);
     }
+    let work = move || futures::executor::block_on(writer.run());
+    std::thread::Builder::new().name("raft-log".into()).spawn(work).map(Some)
 }
 
 /// Reads where the log begins and ends, holds it against holes, and loads its last entries.
-fn recover(db: &DB) -> Result<Tail, String> {
-    let purged = match db.get(PURGED_KEY).map_err(|cause| cause.to_string())? {
+fn recover(disk: &Disk) -> Result<Tail, String> {
+    let purged = match disk.get(PURGED_KEY).map_err(|cause| cause.to_string())? {
         Some(bytes) => Some(LogId::from(unversioned::<StoredLogId>(&bytes).map_err(|cause| cause.to_string())?)),
         None => None,
     };
-    let mut next = purged.map_or(0, |id| id.index + 1);
+    let begin = purged.map_or(0, |id| id.index + 1);
     let mut recent = VecDeque::new();
-    let mut rows = db.raw_iterator_opt(entry_range(next, u64::MAX));
-    rows.seek_to_first();
-    while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
-        let index = entry_index(key).ok_or("a row key is not an entry's")?;
+    for (next, row) in (begin..).zip(disk.range(&entry_key(begin), &[ENTRY_PREFIX + 1])) {
+        let (key, value) = row.map_err(|cause| cause.to_string())?;
+        let index = entry_index(&key).ok_or("a row key is not an entry's")?;
         if index != next {
             return Err(format!("entry {next} is missing although entry {index} is there"));
         }
-        recent.push_back(value.to_vec());
+        recent.push_back(value);
         if recent.len() > KEPT_ENTRIES / 4 {
             recent.pop_front();
         }
-        next += 1;
-        rows.next();
     }
-    rows.status().map_err(|cause| cause.to_string())?;
     let entries: Result<VecDeque<_>, _> = recent.iter().map(|bytes| entry_from_bytes(bytes)).collect();
     Ok(Tail::recovered(purged, entries.map_err(|cause| cause.to_string())?))
-}
-
-fn entry_range(start: u64, end: u64) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_iterate_lower_bound(entry_key(start));
-    options.set_iterate_upper_bound(if end == u64::MAX { vec![ENTRY_PREFIX + 1] } else { entry_key(end).to_vec() });
-    options
-}
-
-fn range_rows(db: &DB, start: u64, end: u64) -> impl Iterator<Item = io::Result<Box<[u8]>>> + '_ {
-    db.iterator_opt(rocksdb::IteratorMode::Start, entry_range(start, end))
-        .map(|row| row.map(|(_, value)| value).map_err(io::Error::other))
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {

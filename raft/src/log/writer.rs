@@ -1,20 +1,20 @@
 //! The thread that owns the log's disk: it drains a queue, writes what it found in one batch, fsyncs once, and then
 //! completes everything in order.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::IOFlushed;
-use rocksdb::{DB, WriteBatch};
+use rocksdb::WriteBatch;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::disk::Disk;
 use super::flushes::Flushes;
 use super::tail::Tail;
 use crate::encoding::{StoredLogId, StoredVote, entry_to_bytes, versioned};
+use crate::fatal;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
-use crate::{durable, fatal};
 
 /// Something to be put on disk.
 pub(crate) enum Job {
@@ -37,38 +37,38 @@ pub(crate) struct Counters {
     pub(crate) fsyncs: AtomicU64,
 }
 
-/// What the thread owns.
+/// What the thread owns. Asynchronous only so that a simulated disk can take its time: on the thread nothing but `recv`
+/// waits.
 pub(crate) struct Writer {
-    pub(crate) db: Arc<DB>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) tail: Arc<Mutex<Tail>>,
-    pub(crate) vote_path: PathBuf,
-    pub(crate) jobs: Receiver<Job>,
+    pub(crate) jobs: UnboundedReceiver<Job>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) flushes: Arc<Flushes>,
 }
 
 impl Writer {
     /// Works until every sender is gone.
-    pub(crate) fn run(self) {
-        while let Ok(first) = self.jobs.recv() {
+    pub(crate) async fn run(mut self) {
+        while let Some(first) = self.jobs.recv().await {
             let mut group = Group::default();
             let mut next = Some(first);
             while let Some(job) = next {
-                self.take(job, &mut group);
+                self.take(job, &mut group).await;
                 next = match self.jobs.try_recv() {
                     Ok(job) if group.batch.size_in_bytes() < GROUP_BYTES => Some(job),
                     Ok(job) => {
-                        self.flush(&mut group);
+                        self.flush(&mut group).await;
                         Some(job)
                     }
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+                    Err(_) => None,
                 };
             }
-            self.flush(&mut group);
+            self.flush(&mut group).await;
         }
     }
 
-    fn take(&self, job: Job, group: &mut Group) {
+    async fn take(&self, job: Job, group: &mut Group) {
         match job {
             Job::Append { entries, flushed } => {
                 for entry in &entries {
@@ -80,35 +80,36 @@ impl Writer {
             }
             Job::Vote { vote, done } => {
                 // Nothing may overtake: what was appended before the vote is on disk before it.
-                self.flush(group);
-                if let Err(cause) = durable::replace(&self.vote_path, &versioned(&StoredVote::from(&vote))) {
+                self.flush(group).await;
+                let stored = versioned(&StoredVote::from(&vote));
+                if let Err(cause) = self.disk.replace_file(VOTE_FILE, &stored).await {
                     fatal::abort("cannot store the vote", &cause);
                 }
                 let _ = done.send(());
             }
             Job::Truncate { start, end, done } => {
-                self.flush(group);
+                self.flush(group).await;
                 for index in (start..end).rev() {
                     group.batch.delete(entry_key(index));
                 }
-                self.write(std::mem::take(&mut group.batch), true);
+                self.write(std::mem::take(&mut group.batch), true).await;
                 let _ = done.send(());
             }
             Job::Purge { start, upto } => {
-                self.flush(group);
+                self.flush(group).await;
                 group.batch.delete_range(entry_key(start), entry_key(upto.index + 1));
                 group.batch.put(PURGED_KEY, versioned(&StoredLogId::from(&upto)));
                 // Not synced: losing it brings back entries that are covered by a durable snapshot.
-                self.write(std::mem::take(&mut group.batch), false);
+                self.write(std::mem::take(&mut group.batch), false).await;
             }
         }
     }
 
-    fn flush(&self, group: &mut Group) {
+    async fn flush(&self, group: &mut Group) {
         if group.flushed.is_empty() {
             return;
         }
-        self.write(std::mem::take(&mut group.batch), true);
+        self.write(std::mem::take(&mut group.batch), true).await;
         self.counters.entries.fetch_add(std::mem::take(&mut group.entries), Ordering::Relaxed);
         self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).durable(group.end);
@@ -117,10 +118,9 @@ impl Writer {
         }
     }
 
-    fn write(&self, batch: WriteBatch, sync: bool) {
+    async fn write(&self, batch: WriteBatch, sync: bool) {
         self.flushes.begin();
-        let written = self.db.write(batch).and_then(|()| if sync { self.db.flush_wal(true) } else { Ok(()) });
-        if let Err(cause) = written {
+        if let Err(cause) = self.disk.write(batch, sync).await {
             fatal::abort("cannot write the raft log", &cause);
         }
         self.flushes.end();
@@ -154,5 +154,7 @@ pub(crate) const ENTRY_PREFIX: u8 = b'e';
 pub(crate) const PURGED_KEY: &[u8] = b"m/purged";
 /// Where the cluster's id is kept. Stored form.
 pub(crate) const CLUSTER_KEY: &[u8] = b"m/cluster";
+/// The file that holds the vote.
+pub(crate) const VOTE_FILE: &str = "vote";
 /// A group is written when it is this large, so that the first in it does not wait for a long queue.
 const GROUP_BYTES: usize = 4 << 20;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::Member;
 use super::promote::Promotion;
 use super::shed::shed;
+use crate::blocking::blocking;
 use crate::disk::DiskState;
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
@@ -57,7 +58,11 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
         if room && applied.saturating_sub(covered.max(asked_at)) >= snapshot_every {
             asked_at = applied;
             let state = Arc::clone(&member.state);
-            let _ = tokio::task::spawn_blocking(move || state.settle()).await;
+            let settle = move || {
+                state.settle();
+                Ok(())
+            };
+            let _ = blocking(settle).await;
             let _ = member.raft.trigger().snapshot().await;
         }
     }

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::body::Body;
 use tower_service::Service;
 
 use super::key::NAME;
@@ -20,9 +21,17 @@ use crate::types::{PeerNode, Pin};
 
 /// A connection to a peer. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Connection {
-    sender: http2::SendRequest<tonic::body::Body>,
+pub(crate) enum Connection {
+    /// Over TLS and HTTP/2.
+    Wire(http2::SendRequest<Body>),
+    /// Over a simulated network.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "the simulation comes in the next commits")]
+    Simulated(crate::sim::Wire),
 }
+
+/// Drives a connection and ends with it.
+pub(crate) type Driver = Boxed<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +48,12 @@ pub(crate) enum ConnectError {
     WrongKey { address: String, pin: Pin },
 }
 
-/// Connects to `peer`. The future that comes with the connection drives it and ends with it.
-pub(crate) async fn connect(
-    tls: &Tls,
-    peer: &PeerNode,
-) -> Result<(Connection, impl Future<Output = ()> + Send + 'static), ConnectError> {
+/// Connects to `peer`.
+pub(crate) async fn connect(tls: &Tls, peer: &PeerNode) -> Result<(Connection, Driver), ConnectError> {
+    #[cfg(test)]
+    if crate::sim::active() {
+        return crate::sim::connect(tls.pin(), peer).await;
+    }
     let unreachable = |cause| ConnectError::Unreachable { address: peer.address.clone(), cause };
     let connecting = async {
         let tcp = TcpStream::connect(&peer.address).await?;
@@ -64,11 +74,14 @@ pub(crate) async fn connect(
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     match connected.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))? {
-        Ok((sender, driver)) => Ok((Connection { sender }, async move {
-            if let Err(cause) = driver.await {
-                tracing::debug!(%cause, "a connection to a peer ended");
-            }
-        })),
+        Ok((sender, driver)) => {
+            let driver = async move {
+                if let Err(cause) = driver.await {
+                    tracing::debug!(%cause, "a connection to a peer ended");
+                }
+            };
+            Ok((Connection::Wire(sender), Box::pin(driver)))
+        }
         Err(cause) if is_wrong_key(&cause) => {
             Err(ConnectError::WrongKey { address: peer.address.clone(), pin: peer.pin })
         }
@@ -76,19 +89,32 @@ pub(crate) async fn connect(
     }
 }
 
-impl Service<http::Request<tonic::body::Body>> for Connection {
-    type Response = http::Response<hyper::body::Incoming>;
-    type Error = hyper::Error;
-    type Future = Boxed<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+impl Service<http::Request<Body>> for Connection {
+    type Response = http::Response<Body>;
+    type Error = BoxError;
+    type Future = Boxed<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.sender.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self {
+            Self::Wire(sender) => sender.poll_ready(context).map_err(Into::into),
+            #[cfg(test)]
+            Self::Simulated(_) => Poll::Ready(Ok(())),
+        }
     }
 
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(self.sender.send_request(request))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match self {
+            Self::Wire(sender) => {
+                let reply = sender.send_request(request);
+                Box::pin(async move { Ok(reply.await?.map(Body::new)) })
+            }
+            #[cfg(test)]
+            Self::Simulated(wire) => wire.call(request),
+        }
     }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn is_wrong_key(cause: &io::Error) -> bool {
     let tls = cause.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());

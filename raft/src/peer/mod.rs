@@ -16,6 +16,8 @@ mod wire;
 
 pub(crate) use clocks::Clocks;
 pub(crate) use connect::{ConnectError, connect};
+#[cfg(test)]
+pub(crate) use connect::{Connection, Driver};
 pub(crate) use directory::{Directory, Vouched};
 pub(crate) use key::PeerKey;
 pub(crate) use link::{Lane, Links};

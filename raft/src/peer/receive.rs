@@ -1,17 +1,17 @@
 //! Snapshots on their way between nodes.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tonic::{Status, Streaming};
 
 use super::proto::{SnapshotPart, snapshot_part::Part};
+use crate::blocking::blocking;
 use crate::encoding::versioned;
 use crate::state::{Manifest, SnapshotDir, finish};
 
@@ -22,17 +22,22 @@ pub(crate) fn pieces(snapshot: Arc<SnapshotDir>) -> impl Stream<Item = io::Resul
         let (snapshot, mut next, mut open) = state?;
         loop {
             if open.is_none() {
-                let file = snapshot.manifest.files.get(next)?;
+                let path = snapshot.file(&snapshot.manifest.files.get(next)?.name);
                 next += 1;
-                match File::open(snapshot.file(&file.name)).await {
+                match blocking(|| File::open(path)).await {
                     Ok(file) => open = Some(file),
                     Err(cause) => return Some((Err(cause), None)),
                 }
             }
-            let mut piece = Vec::with_capacity(PIECE);
-            match open.as_mut()?.take(PIECE as u64).read_to_end(&mut piece).await {
-                Ok(0) => open = None,
-                Ok(_) => return Some((Ok(piece.into()), Some((snapshot, next, open)))),
+            let mut file = open.take()?;
+            let read = move || {
+                let mut piece = Vec::with_capacity(PIECE);
+                (&mut file).take(PIECE as u64).read_to_end(&mut piece)?;
+                Ok((file, piece))
+            };
+            match blocking(read).await {
+                Ok((_, piece)) if piece.is_empty() => {}
+                Ok((file, piece)) => return Some((Ok(piece.into()), Some((snapshot, next, Some(file))))),
                 Err(cause) => return Some((Err(cause), None)),
             }
         }
@@ -48,10 +53,12 @@ pub(crate) async fn receive(
     let failed = |cause: io::Error| Status::internal(format!("cannot store the snapshot: {cause}"));
     // From here on the directory goes away with the value, whatever happens.
     let dir = SnapshotDir::passing(path.to_owned(), manifest);
-    fs::create_dir_all(path).await.map_err(failed)?;
+    let made = path.to_owned();
+    blocking(|| fs::create_dir_all(made)).await.map_err(failed)?;
     let mut left = Bytes::new();
     for file in &dir.manifest.files {
-        let mut out = BufWriter::new(File::create(dir.file(&file.name)).await.map_err(failed)?);
+        let path = dir.file(&file.name);
+        let mut out = blocking(|| Ok(BufWriter::new(File::create(path)?))).await.map_err(failed)?;
         let mut context = Context::new(&SHA256);
         let mut missing = file.len;
         while missing > 0 {
@@ -62,11 +69,11 @@ pub(crate) async fn receive(
             let len = left.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
             let piece = left.split_to(len);
             context.update(&piece);
-            out.write_all(&piece).await.map_err(failed)?;
+            let write = move || out.write_all(&piece).map(|()| out);
+            out = blocking(write).await.map_err(failed)?;
             missing -= len as u64;
         }
-        out.flush().await.map_err(failed)?;
-        out.into_inner().sync_all().await.map_err(failed)?;
+        blocking(|| out.into_inner()?.sync_all()).await.map_err(failed)?;
         if finish(context).map_err(failed)? != file.hash {
             return Err(Status::data_loss(format!("{} arrived damaged", file.name)));
         }

@@ -10,6 +10,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 
 use super::snapshot::SnapshotDir;
 use super::store::StateStore;
+use crate::blocking::blocking;
 use crate::types::{LeaderId, LogId, PeerNode, SnapshotMeta, StoredMembership, TypeConfig};
 
 type Snapshot = openraft::Snapshot<LeaderId, u64, PeerNode, Arc<SnapshotDir>>;
@@ -95,10 +96,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let dir = blocking(move || store.shelf.complete(&path, cluster, &covered)).await?;
         Ok(Snapshot { meta, snapshot: dir })
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// So many entries share one write at most, so that those who wait for the first do not wait for a whole backlog.

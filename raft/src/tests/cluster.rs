@@ -49,8 +49,8 @@ impl Place {
     /// As near to `kill -9` as one process allows: nothing is handed over or said goodbye.
     pub(crate) async fn kill(&mut self) {
         let node = self.node.take().unwrap();
-        let runtime = node.inner.runtime.lock().unwrap().take().unwrap();
-        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(WAIT)).await.unwrap();
+        let threads = node.inner.threads.lock().unwrap().take().unwrap();
+        threads.stop(WAIT).await;
     }
 }
 
