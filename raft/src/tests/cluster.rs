@@ -33,7 +33,8 @@ impl Place {
     }
 
     pub(crate) async fn with(timings: Timings) -> Self {
-        let mut place = Self { timings, ..Self::unopened() };
+        let mut place = Self::unopened();
+        place.timings = timings;
         place.start().await;
         place
     }
@@ -51,6 +52,19 @@ impl Place {
         let node = self.node.take().unwrap();
         let threads = node.inner.threads.lock().unwrap().take().unwrap();
         threads.stop(WAIT).await;
+    }
+}
+
+impl Drop for Place {
+    /// The node ends before its directory goes: what it still wrote would fail, and it would end the whole test program.
+    fn drop(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        let Some(threads) = node.inner.threads.lock().unwrap().take() else { return };
+        // Not here: this thread belongs to a runtime itself.
+        let stopping = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(threads.stop(WAIT));
+        });
+        stopping.join().unwrap();
     }
 }
 
