@@ -72,12 +72,8 @@ pub(crate) async fn keep(lease: &Lease, node: &Node, length: impl Fn() -> Option
     while !stop.is_cancelled() {
         let mut pause = RETRY;
         if let Some(length) = length() {
-            let asked = clock::boottime();
-            match node.lease(length.min(ASK_FOR_AT_MOST)).await {
-                Ok(grant) => {
-                    lease.take(asked, clock::now(), grant, length);
-                    pause = (length / 10).clamp(RETRY, RENEW);
-                }
+            match renew(lease, length, node.lease(length.min(ASK_FOR_AT_MOST)), clock::boottime, clock::now).await {
+                Ok(()) => pause = (length / 10).clamp(RETRY, RENEW),
                 Err(BarrierError::NotMember | BarrierError::ShuttingDown) => {}
                 Err(cause) => tracing::debug!(%cause, "issuance lease not renewed"),
             }
@@ -94,6 +90,21 @@ pub(crate) async fn keep(lease: &Lease, node: &Node, length: impl Fn() -> Option
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Asks once. What was granted is counted from before the question: the leader confirmed its quorum some time after that,
+/// and how long its answer travelled nobody knows.
+async fn renew(
+    lease: &Lease,
+    length: Duration,
+    ask: impl Future<Output = Result<LeaseGrant, BarrierError>>,
+    boottime: impl Fn() -> Duration,
+    now: impl Fn() -> UnixTime,
+) -> Result<(), BarrierError> {
+    let asked = boottime();
+    let grant = ask.await?;
+    lease.take(asked, now(), grant, length);
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -131,6 +142,19 @@ mod tests {
         lease.take(secs(100), WALL, grant(WALL), LENGTH);
         assert_eq!(lease.check(secs(129), WALL.after(secs(29))), Ok(()));
         assert!(lease.check(secs(130), WALL.after(secs(30))).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_travelled_for_long_does_not_lengthen_the_lease() {
+        let (lease, clock) = (Lease::default(), AtomicU64::new(100));
+        let boottime = || secs(clock.load(Ordering::Relaxed));
+        let ask = async {
+            clock.fetch_add(25, Ordering::Relaxed);
+            Ok(grant(WALL.after(secs(25))))
+        };
+        renew(&lease, LENGTH, ask, boottime, || WALL.after(secs(25))).await.unwrap();
+        assert_eq!(lease.check(secs(129), WALL.after(secs(29))), Ok(()));
+        assert!(lease.check(secs(131), WALL.after(secs(31))).is_err(), "it was counted from the answer");
     }
 
     #[test]

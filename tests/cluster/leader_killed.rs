@@ -1,10 +1,8 @@
 //! The leader is killed again and again while clients write and have credentials issued at all three nodes.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
-use signet_api::service::EntryFilter;
 use tokio::time::Instant;
 
 use crate::support::cluster::Cluster;
@@ -39,19 +37,7 @@ async fn killing_the_leader_loses_no_acknowledged_entry_and_stops_nobody_for_lon
     }
     let seen = load.stop().await;
 
-    let acknowledged = seen.acknowledged();
-    for node in &cluster.nodes {
-        let stored = node.admin().await.entries(&EntryFilter::default()).await.unwrap();
-        let stored: BTreeSet<&str> = stored.iter().map(|entry| entry.id.as_str()).collect();
-        let missing: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id.as_str())).collect();
-        assert!(
-            missing.is_empty(),
-            "node {} lacks {} of {} acknowledged entries: {missing:?}",
-            node.id,
-            missing.len(),
-            acknowledged.len()
-        );
-    }
+    let acknowledged = seen.nothing_is_lost(&cluster).await;
     let counts: Vec<String> = KINDS.iter().map(|kind| format!("{kind:?} {}", seen.successes(*kind))).collect();
     let (failures, last_failure) = seen.failures();
     // Not by `println!`, which the test program keeps to itself when all is well.
@@ -64,7 +50,7 @@ async fn killing_the_leader_loses_no_acknowledged_entry_and_stops_nobody_for_lon
         out,
         "succeeded: {}; acknowledged entries {}, lost 0; failed {failures}, the last: {last_failure}",
         counts.join(", "),
-        acknowledged.len()
+        acknowledged
     )
     .unwrap();
 }

@@ -17,3 +17,4 @@ mod joins;
 mod registers;
 mod rolling;
 mod rounds;
+mod transfers;

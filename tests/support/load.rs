@@ -1,12 +1,12 @@
 //! Clients that never stop asking: each worker does one kind of request at one node, and writes down what succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use signet_api::client::{AdminClient, AgentClient, EntryResult, TokenClient};
-use signet_api::service::NewX509Svid;
+use signet_api::service::{EntryFilter, NewX509Svid};
 use signet_model::entry::EntryId;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -60,8 +60,17 @@ impl Seen {
         answers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
     }
 
-    pub(crate) fn acknowledged(&self) -> Vec<EntryId> {
-        self.acknowledged.lock().unwrap().clone()
+    /// Every node has every entry whose creation was acknowledged; so many there are.
+    pub(crate) async fn nothing_is_lost(&self, cluster: &Cluster) -> usize {
+        let acknowledged = self.acknowledged.lock().unwrap().clone();
+        for node in &cluster.nodes {
+            let stored = node.admin().await.entries(&EntryFilter::default()).await.unwrap();
+            let stored: BTreeSet<&str> = stored.iter().map(|entry| entry.id.as_str()).collect();
+            let missing: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id.as_str())).collect();
+            let (lost, all) = (missing.len(), acknowledged.len());
+            assert!(missing.is_empty(), "node {} lacks {lost} of {all} acknowledged entries: {missing:?}", node.id);
+        }
+        acknowledged.len()
     }
 
     /// How many requests of this kind succeeded, over all nodes.
@@ -85,6 +94,11 @@ pub(crate) struct Load {
 impl Load {
     /// One worker for each kind of request at each node.
     pub(crate) async fn start(cluster: &Cluster) -> Self {
+        Self::of(cluster, &KINDS, PACE).await
+    }
+
+    /// One worker for each of these kinds of request at each node, which rests for `pace` after each.
+    pub(crate) async fn of(cluster: &Cluster, kinds: &[Kind], pace: Duration) -> Self {
         let users = Users::start().await;
         let admin = cluster.nodes[0].admin().await;
         admin.apply_policy(policy(&users.issuer, &users.jwks_uri(), AGENT), None).await.unwrap();
@@ -96,9 +110,10 @@ impl Load {
 
         let (seen, stop, mut workers) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)), JoinSet::new());
         for (position, node) in cluster.nodes.iter().enumerate() {
-            for kind in KINDS {
+            for kind in kinds.iter().copied() {
                 let worker = Worker {
                     kind,
+                    pace,
                     position,
                     socket: node.socket(),
                     grpc: node.grpc.clone(),
@@ -125,6 +140,7 @@ impl Load {
 
 struct Worker {
     kind: Kind,
+    pace: Duration,
     position: usize,
     socket: std::path::PathBuf,
     grpc: String,
@@ -162,7 +178,7 @@ impl Worker {
                 }
             }
             // Enough to see a pause of this length, little enough to leave a small machine to the servers.
-            sleep(PACE).await;
+            sleep(self.pace).await;
         }
     }
 
