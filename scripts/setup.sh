@@ -6,6 +6,7 @@
 
 cache=${SIGNET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/signet}
 cargo_deny_version=0.20.2
+versitygw_version=1.8.0
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -123,6 +124,19 @@ setup_porcupine() {
   say "Compiling porcupine, the linearizability checker, into $cache/tools"
   (cd "$source" && GOFLAGS=-mod=readonly go build -trimpath -o "$SIGNET_PORCUPINE" .) </dev/null >&2 ||
     { unset SIGNET_PORCUPINE; reason="go build of tests/prove/porcupine failed; its message is above"; return 1; }
+}
+
+# The S3 server that backups are tested against: it checks signatures, which mocks do not. Compiled once into the cache.
+# Exports SIGNET_VERSITYGW, the program's path.
+setup_versitygw() {
+  local missing=()
+  export SIGNET_VERSITYGW=$cache/tools/versitygw-$versitygw_version/versitygw
+  [ -x "$SIGNET_VERSITYGW" ] && return 0
+  have go || missing+=(golang-go)
+  install_packages "${missing[@]}" || { unset SIGNET_VERSITYGW; return 1; }
+  say "Compiling versitygw $versitygw_version, an S3 server, into $cache/tools (once)"
+  GOBIN=${SIGNET_VERSITYGW%/*} go install -trimpath "github.com/versity/versitygw/cmd/versitygw@v$versitygw_version" </dev/null >&2 ||
+    { unset SIGNET_VERSITYGW; reason="go install versitygw@v$versitygw_version failed; its message is above"; return 1; }
 }
 
 # What makes hosts of namespaces on this machine.

@@ -1,6 +1,13 @@
 //! Backups of the replicated state: handed out when an operator asks, and taken on a schedule.
 
+mod credentials;
+mod folder;
+mod name;
+mod s3;
+mod schedule;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use signet_api::service::{BackupStatus, Call, SnapshotStream};
@@ -8,9 +15,12 @@ use signet_model::refusal::{Reason, Refusal};
 use signet_raft::{Node, SaveError, SavedSnapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::ledger;
 use super::live::LiveState;
+
+pub(crate) use schedule::Schedule;
 
 /// Takes snapshots.
 #[derive(Debug)]
@@ -19,11 +29,13 @@ pub(crate) struct Backups {
     live: Arc<LiveState>,
     /// Each holds disk space and reads the whole state.
     at_once: Arc<Semaphore>,
+    /// `None` where none is configured.
+    pub(crate) schedule: Option<Schedule>,
 }
 
 impl Backups {
-    pub(crate) fn new(node: Node, live: Arc<LiveState>) -> Self {
-        Self { node, live, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(node: Node, live: Arc<LiveState>, schedule: Option<Schedule>) -> Self {
+        Self { node, live, at_once: Arc::new(Semaphore::new(AT_ONCE)), schedule }
     }
 
     /// A snapshot for whoever asked.
@@ -39,7 +51,7 @@ impl Backups {
     }
 
     /// Begins a snapshot.
-    async fn take(&self, timeout: std::time::Duration) -> Result<SavedSnapshot, Refusal> {
+    async fn take(&self, timeout: Duration) -> Result<SavedSnapshot, Refusal> {
         let label = self.live.current().map(|live| live.settings.trust_domain.to_string()).unwrap_or_default();
         self.node.save_snapshot(&label, timeout).await.map_err(|error| match error {
             SaveError::Barrier(cause) => ledger::not_read(cause),
@@ -55,9 +67,16 @@ impl Backups {
         })
     }
 
+    /// Takes the scheduled ones until `stop`.
+    pub(crate) async fn keep_schedule(&self, stop: CancellationToken) {
+        if let Some(schedule) = &self.schedule {
+            schedule.keep(self, stop).await;
+        }
+    }
+
     /// How the scheduled ones go.
     pub(crate) fn status(&self) -> BackupStatus {
-        BackupStatus::default()
+        self.schedule.as_ref().map(Schedule::status).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use signet_api::load::Total;
@@ -23,6 +24,9 @@ pub(crate) struct Metrics {
     issue_seconds: Family<IssueLabels, Histogram>,
     exchange_seconds: Family<ResultLabels, Histogram>,
     denied: Family<DeniedLabels, Counter>,
+    backups: Family<ResultLabels, Counter>,
+    backup_at: Gauge,
+    backup_bytes: Gauge,
     load: Total,
 }
 
@@ -71,7 +75,13 @@ impl Metrics {
         registry.register("exchange_duration_seconds", "Time to answer a token exchange", exchange_seconds.clone());
         let denied = Family::<DeniedLabels, Counter>::default();
         registry.register("denied", "Requests for credentials that were refused, by reason", denied.clone());
-        Self { registry, issue_seconds, exchange_seconds, denied, load }
+        let backups = Family::<ResultLabels, Counter>::default();
+        registry.register("backups", "Scheduled backups that this node has taken or failed to take", backups.clone());
+        let (backup_at, backup_bytes) = (Gauge::default(), Gauge::default());
+        let help = "When the newest scheduled backup was taken, as far as this node knows; 0 if it knows of none";
+        registry.register("backup_last_success_timestamp_seconds", help, backup_at.clone());
+        registry.register("backup_last_size_bytes", "The size of the last backup this node took", backup_bytes.clone());
+        Self { registry, issue_seconds, exchange_seconds, denied, backups, backup_at, backup_bytes, load }
     }
 
     pub(crate) fn issue(&self, kind: CredentialKind) -> Issuing<'_> {
@@ -85,6 +95,23 @@ impl Metrics {
     /// Counts a refusal.
     pub(crate) fn denied(&self, reason: &'static str) {
         self.denied.get_or_create(&DeniedLabels { reason }).inc();
+    }
+
+    /// A scheduled backup was taken.
+    pub(crate) fn backup_done(&self, at_secs: u64, bytes: u64) {
+        self.backups.get_or_create(&ResultLabels { result: "ok" }).inc();
+        self.backup_known(at_secs);
+        self.backup_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// A scheduled backup was not taken.
+    pub(crate) fn backup_failed(&self) {
+        self.backups.get_or_create(&ResultLabels { result: "failed" }).inc();
+    }
+
+    /// The newest backup is of this time.
+    pub(crate) fn backup_known(&self, at_secs: u64) {
+        self.backup_at.set(i64::try_from(at_secs).unwrap_or(i64::MAX));
     }
 
     /// Everything as OpenMetrics text, with what the raft room and the journal say at this moment.

@@ -42,7 +42,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::backups::Backups;
+use self::backups::{Backups, Schedule};
 use self::cluster::Cluster;
 pub(crate) use self::config::Config;
 use self::config::LimitsConfig;
@@ -128,11 +128,13 @@ impl Server {
         let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
         let metrics = Arc::new(Metrics::new(doors.limits.total.clone()));
+        let schedule = config.backups.clone().map(|it| Schedule::new(it, &config.data_dir, metrics.clone()));
+        let schedule = schedule.transpose().map_err(anyhow::Error::msg)?;
         let service = Arc::new(NodeService {
             node: node.clone(),
             issuer: issuer.clone(),
             exchange: Exchange::new(issuer.clone(), issuer_keys),
-            backups: Backups::new(node.clone(), live.clone()),
+            backups: Backups::new(node.clone(), live.clone(), schedule),
             cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
             metrics: metrics.clone(),
         });
@@ -148,6 +150,8 @@ impl Server {
         let (requests, upkeep) = (TaskTracker::new(), TaskTracker::new());
         doors.open(&requests, &node, &service, &health, &tls, &stop);
         upkeep::start(&upkeep, &config, &node, &service.issuer, &tls, &stop_upkeep);
+        let (backups, until) = (service.clone(), stop_upkeep.clone());
+        upkeep.spawn(async move { backups.backups.keep_schedule(until).await });
         health.set_started();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), peer = %node.peer_address(), "started");
 

@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
+use std::time::Duration;
 
 use crate::support::agent::{Agent, trust};
 use crate::support::cli::{arg, file, run};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Alone, Cluster};
 use crate::support::node::Node;
 use crate::support::users::policy;
+use crate::support::wait::eventually;
 
 fn create_entry(socket: &Path, name: &str) {
     let id = format!("spiffe://example.org/{name}");
@@ -138,4 +140,58 @@ async fn a_backup_that_is_damaged_or_no_backup_is_refused_by_name_and_place() {
     let occupied = ["snapshot", "restore", arg(&backup), "--data-dir", arg(folder.path())];
     run(None, &occupied).refused(1, "failed_precondition");
     run(None, &["snapshot", "inspect", "/no/such/file"]).refused(1, "io");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scheduled_backups_come_in_time_old_ones_go_and_foreign_files_stay() {
+    let mut cluster = Cluster::of_one(Some(Alone::turn().await), "example.org", "30s").await;
+    let folder = cluster.folder().join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    let foreign = ["signet-example.org-notes.snapshot", "mine", "signet-other.org-00-20200101T000000Z-1.snapshot"];
+    for name in foreign {
+        std::fs::write(folder.join(name), "mine").unwrap();
+    }
+    let node = &mut cluster.nodes[0];
+    let status = run(Some(&node.socket()), &["snapshot", "status"]).done();
+    assert!(status.contains("no backups are scheduled"), "{status}");
+    node.kill();
+    let mut config = std::fs::read_to_string(node.config()).unwrap();
+    config.push_str(&format!("[backups]\nschedule = \"5s\"\nfolder = {folder:?}\nkeep = 1\n"));
+    std::fs::write(node.config(), config).unwrap();
+    node.start(None);
+    node.ready().await;
+    let node = &cluster.nodes[0];
+    let own = || {
+        let names = std::fs::read_dir(&folder).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap());
+        let mut own: Vec<String> = names.filter(|name| !foreign.contains(&name.as_str())).collect();
+        own.sort();
+        own
+    };
+    let first = eventually(Duration::from_secs(30), "the first backup", async || {
+        own().into_iter().find(|name| name.starts_with("signet-")).ok_or_else(|| node.log())
+    });
+    let first = first.await;
+    run(None, &["snapshot", "verify", arg(&folder.join(&first))]).done();
+    let said = run(Some(&node.socket()), &["snapshot", "status", "-o", "json"]).json();
+    assert_eq!((&said["last_success"]["name"], &said["active"]), (&first.clone().into(), &true.into()), "{said}");
+    eventually(Duration::from_secs(30), "a second backup in the place of the first", async || {
+        let own = own();
+        if own.len() == 1 && own[0] != first && !own[0].starts_with('.') { Ok(()) } else { Err(format!("{own:?}")) }
+    })
+    .await;
+    for name in foreign {
+        assert!(folder.join(name).exists(), "{name} is not ours and was removed");
+    }
+    let (_, metrics) = node.get("/metrics").await.unwrap();
+    assert!(metrics.contains("signet_backups_total{result=\"ok\"}"), "{metrics}");
+    assert!(!metrics.contains("signet_backup_last_success_timestamp_seconds 0\n"), "{metrics}");
+
+    // A place that is gone is told, in status and metrics, and comes back by itself.
+    std::fs::rename(&folder, cluster.folder().join("away")).unwrap();
+    std::fs::write(&folder, "a file is in the way").unwrap();
+    eventually(Duration::from_secs(30), "the failure to be told", async || {
+        let said = run(Some(&node.socket()), &["snapshot", "status"]).done();
+        if said.contains("check the path, its permissions") { Ok(()) } else { Err(said) }
+    })
+    .await;
 }

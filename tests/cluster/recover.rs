@@ -26,7 +26,7 @@ fn copy(from: &Path, to: &Path) {
         if item.file_type().unwrap().is_dir() {
             copy(&item.path(), &target)
         } else {
-            drop(std::fs::copy(item.path(), target).unwrap())
+            std::fs::copy(item.path(), target).unwrap();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration of one node: a TOML file, read whole before anything is opened, every mistake reported at once.
 
 mod admin;
+mod backups;
 mod disk;
 mod grpc;
 mod https;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub(crate) use self::admin::AdminConfig;
+pub(crate) use self::backups::{BackupsConfig, PlaceConfig, S3Config};
 pub(crate) use self::disk::DiskConfig;
 pub(crate) use self::grpc::GrpcConfig;
 pub(crate) use self::https::HttpsConfig;
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     /// Needed by `cluster init` only.
     pub(crate) trust_domain: Option<TrustDomainConfig>,
     pub(crate) log: LogConfig,
+    /// No backups where it is missing.
+    pub(crate) backups: Option<BackupsConfig>,
     pub(crate) disk: DiskConfig,
     pub(crate) limits: LimitsConfig,
 }
@@ -71,6 +75,7 @@ struct Raw {
     keys: keys::Raw,
     trust_domain: Option<trust_domain::Raw>,
     log: log::Raw,
+    backups: Option<backups::Raw>,
     disk: disk::Raw,
     limits: limits::Raw,
 }
@@ -101,9 +106,10 @@ impl Config {
         let keys = raw.keys.check(&mut mistakes);
         let trust_domain = raw.trust_domain.map(|raw| raw.check(&mut mistakes));
         let log = raw.log.check(&mut mistakes);
+        let backups = raw.backups.map(|raw| raw.check(&mut mistakes)).transpose_some();
         let disk = raw.disk.check(&mut mistakes);
         let limits = raw.limits.check(&mut mistakes);
-        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, disk, limits) {
+        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, backups, disk, limits) {
             (
                 Some(data_dir),
                 Some(peer),
@@ -113,10 +119,11 @@ impl Config {
                 Some(keys),
                 Some(trust_domain),
                 Some(log),
+                Some(backups),
                 Some(disk),
                 Some(limits),
             ) if mistakes.0.is_empty() => {
-                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, disk, limits })
+                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, backups, disk, limits })
             }
             _ => Err(mistakes.0),
         }
@@ -214,6 +221,35 @@ mod tests {
         let mistakes = Config::parse(&text).unwrap_err();
         for key in ["datadir:", "data_dir:", "peer.listen:", "trust_domain.name:", "trust_domain.token_issuer:"] {
             assert!(mistakes.iter().any(|m| m.starts_with(key)), "{key} not in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn backups_go_to_exactly_one_place_and_never_in_the_clear() {
+        let with = |section: &str| Config::parse(&format!("{WHOLE}\n[backups]\n{section}"));
+        assert!(Config::parse(WHOLE).unwrap().backups.is_none());
+        let backups = with("schedule = \"6h\"\nfolder = \"/var/backups\"").unwrap().backups.unwrap();
+        assert_eq!((backups.schedule, backups.keep), (Duration::from_hours(6), Some(28)));
+        let backups = with("schedule = \"6h\"\nfolder = \"/b\"\nkeep_for = \"30d\"").unwrap().backups.unwrap();
+        assert_eq!((backups.keep, backups.keep_for), (None, Some(Duration::from_hours(24 * 30))));
+        let s3 = |endpoint: &str| {
+            with(&format!(
+                "schedule = \"6h\"\ns3 = {{ endpoint = \"{endpoint}\", bucket = \"b\", credentials_file = \"/c\" }}"
+            ))
+        };
+        assert!(s3("https://s3.example.org").is_ok() && s3("http://127.0.0.1:9000").is_ok());
+        for (section, mistake) in [
+            ("schedule = \"6h\"", "backups: says not where to"),
+            ("folder = \"/b\"", "backups.schedule: is missing"),
+            ("schedule = \"1s\"\nfolder = \"/b\"", "backups.schedule: is shorter"),
+            ("schedule = \"6h\"\nfolder = \"b\"", "backups.folder: is not an absolute path"),
+            ("schedule = \"6h\"\nfolder = \"/b\"\nkeep = 0", "backups.keep: is 0"),
+        ] {
+            let mistakes = with(section).unwrap_err();
+            assert!(mistakes.iter().any(|it| it.starts_with(mistake)), "{mistake} not in {mistakes:?}");
+        }
+        for endpoint in ["http://s3.example.org", "https://user:word@s3.example.org"] {
+            assert!(s3(endpoint).unwrap_err()[0].starts_with("backups.s3.endpoint:"), "{endpoint}");
         }
     }
 
