@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub version: String,
     /// Raft's timings.
     pub timings: Timings,
+    /// How log and state are kept.
+    pub storage: Storage,
     /// The wall clock: it stamps log entries when this node leads.
     pub clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
 }
@@ -34,7 +36,36 @@ impl fmt::Debug for NodeConfig {
             .field("peer_advertise", &self.peer_advertise)
             .field("version", &self.version)
             .field("timings", &self.timings)
+            .field("storage", &self.storage)
             .finish_non_exhaustive()
+    }
+}
+
+/// How log and state are kept: memory, and when a snapshot is made besides [`Timings::snapshot_every`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// A snapshot is made after this long, if there are `snapshot_min` new log entries. Each node waits a little longer
+    /// than the one before it, so that not all are busy with it at once.
+    pub snapshot_after: Duration,
+    /// So few new entries are not worth a snapshot however old the last one is.
+    pub snapshot_min: u64,
+    /// Memory for what is read often from the state's files, their indexes and filters included, in bytes.
+    pub state_cache: usize,
+    /// Memory for what was applied and is not in a file yet, in bytes; the state takes up to twice as much.
+    pub state_buffer: usize,
+    /// The same for the log.
+    pub log_buffer: usize,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            snapshot_after: Duration::from_secs(15 * 60),
+            snapshot_min: 1000,
+            state_cache: 64 << 20,
+            state_buffer: 16 << 20,
+            log_buffer: 16 << 20,
+        }
     }
 }
 

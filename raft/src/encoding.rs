@@ -196,19 +196,34 @@ pub(crate) fn unversioned<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, E
     }
 }
 
-/// The stored form of a log entry.
+/// The form in which a log entry travels between peers: version 1, in which it was also stored once.
 pub(crate) fn entry_to_bytes(entry: &LogEntry) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(&entry_to_body(entry));
+    bytes
+}
+
+/// The stored form of a log entry without its version. The hash chain is over it: it must be the same on every node.
+pub(crate) fn entry_to_body(entry: &LogEntry) -> Vec<u8> {
     let payload = match &entry.payload {
         EntryPayload::Blank => StoredPayload::Blank,
         EntryPayload::Normal(Proposal { stamp, order }) => StoredPayload::Order { stamp: *stamp, order: order.clone() },
         EntryPayload::Membership(membership) => StoredPayload::Membership(membership.into()),
     };
-    versioned(&StoredEntry { id: (&entry.log_id).into(), payload })
+    to_bytes(&StoredEntry { id: (&entry.log_id).into(), payload })
 }
 
-/// A log entry from its stored form.
+/// A log entry from the form in which it travels.
 pub(crate) fn entry_from_bytes(bytes: &[u8]) -> Result<LogEntry, EncodingError> {
-    let stored: StoredEntry = unversioned(bytes)?;
+    entry_of(unversioned(bytes)?)
+}
+
+/// A log entry from what [`entry_to_body`] wrote.
+pub(crate) fn entry_from_body(body: &[u8]) -> Result<LogEntry, EncodingError> {
+    entry_of(from_bytes(body)?)
+}
+
+fn entry_of(stored: StoredEntry) -> Result<LogEntry, EncodingError> {
     let payload = match stored.payload {
         StoredPayload::Blank => EntryPayload::Blank,
         StoredPayload::Order { stamp, order } => EntryPayload::Normal(Proposal { stamp, order }),

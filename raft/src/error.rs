@@ -46,6 +46,19 @@ pub enum OpenError {
         /// What is wrong with it and what to do.
         detail: String,
     },
+    /// The disk has lost what it had confirmed. The node must be replaced.
+    #[error(
+        "{} tells that the disk has lost what it had confirmed: {detail}. Others rely on what this node forgot, so it must \
+         not vote again. Check the disk, remove the node from the cluster and let it join again, under a new id, with an \
+         empty data directory",
+        path.display()
+    )]
+    Regressed {
+        /// The file that tells.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
     /// Log, state and identity are not of one cluster.
     #[error("data directory {} mixes clusters: {detail}", path.display())]
     OtherCluster {

@@ -38,12 +38,12 @@ pub use backup::{
     Ancestor, AncestorKind, LogPlace, OpenedSnapshot, Restored, SaveError, SavedSnapshot, SnapshotError, SnapshotInfo,
     check_snapshot, inspect_snapshot, open_snapshot, restore_snapshot,
 };
-pub use config::{NodeConfig, Timings, UnknownProfile};
+pub use config::{NodeConfig, Storage, Timings, UnknownProfile};
 pub use disk::DiskState;
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 pub use machine::{ApplyContext, StateMachine, UnknownCommand};
 pub use membership::{Change, ChangeError, Changed};
 pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};
 pub use recover::{Bound, Plan, PlanError, RecoverError, Recovered, Seen, Survey, Survivor, Voted, resume_recovery};
-pub use status::{ClusterStatus, LocalStatus, NodeStatus, Peer, Role};
+pub use status::{ClusterHash, ClusterStatus, LocalStatus, NodeStatus, Peer, Role};
 pub use view::View;

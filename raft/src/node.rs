@@ -25,7 +25,7 @@ use crate::open;
 use crate::peer::{Directory, Tls, Vouched};
 use crate::recover::Contact;
 use crate::state::StateStore;
-use crate::status::{ClusterStatus, LocalStatus, Role};
+use crate::status::{ClusterHash, ClusterStatus, LocalStatus, Role};
 use crate::threads::Threads;
 use crate::token::{JoinToken, Secret, secret_hash};
 use crate::types::{Order, OrderOutcome, PeerNode};
@@ -293,6 +293,16 @@ impl Node {
             Some(member) => member.cluster_status(timeout).await,
             None => ClusterStatus { confirmed: false, leader: None, term: 0, membership: 0, nodes: Vec::new() },
         }
+    }
+
+    /// Compares the members' logs: their running hashes at index `at`, or at the last one that all who answer have
+    /// applied. Needs no quorum; members that do not answer in time have no hash in the result.
+    ///
+    /// # Errors
+    /// [`BarrierError::NotMember`]; [`BarrierError::Behind`] if some member has not applied anything yet.
+    pub async fn hash(&self, at: Option<u64>, timeout: Duration) -> Result<ClusterHash, BarrierError> {
+        let member = self.member().ok_or(BarrierError::NotMember)?;
+        member.cluster_hash(at, timeout).await
     }
 
     /// Resolves, with the cause, when the raft core has died: the process must stop. Pending for ever otherwise.

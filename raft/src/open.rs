@@ -94,6 +94,7 @@ impl Stores {
         let key = PeerKey::open(data_dir)?;
         let log = LogStore::open(data_dir)?;
         let state = StateStore::open(data_dir, machine)?;
+        log.follow(state.anchor());
         let stores = Self { lock, key, record, log, state };
         stores.check(data_dir)?;
         Ok(stores)
@@ -169,6 +170,26 @@ impl Stores {
         }
         if self.log.begin() > self.state.view().end() {
             return Err(missing(&data_dir.join("state")));
+        }
+        self.compare(data_dir)
+    }
+
+    /// Refuses a state that was not made of this log.
+    fn compare(&self, data_dir: &Path) -> Result<(), OpenError> {
+        let damaged = |detail: String| OpenError::Damaged { path: data_dir.to_owned(), detail };
+        let Some(last) = self.state.position().last else { return Ok(()) };
+        let here = self.log.chain_at(last.index).map_err(|cause| damaged(cause.to_string()))?;
+        match (here, self.state.position().chain) {
+            (Some(log), Some(state)) if log != state => {
+                return Err(damaged(format!(
+                    "log and state differ at entry {}: the log's hash is {log}, the state's {state}; remove the node from \
+                     the cluster and let it join again with an empty data directory",
+                    last.index
+                )));
+            }
+            // A state that an older program wrote.
+            (Some(log), None) => self.state.adopt_chain(log),
+            _ => {}
         }
         Ok(())
     }

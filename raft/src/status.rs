@@ -100,6 +100,27 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeStatus>,
 }
 
+/// The members' logs compared at one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterHash {
+    /// Up to and including which entry.
+    pub index: u64,
+    /// Each member with the running hash (SHA-256) of its log there, in the order of their ids; `None` if it did not
+    /// answer, has not applied that entry, or holds no hash for it any more (it lies behind its last snapshot).
+    pub nodes: Vec<(u64, Option<[u8; 32]>)>,
+    /// Whether all members that told a hash told the same. False means that replicas have drifted apart.
+    pub agree: bool,
+}
+
+impl ClusterHash {
+    pub(crate) fn new(index: u64, nodes: Vec<(u64, Option<[u8; 32]>)>) -> Self {
+        let mut told = nodes.iter().filter_map(|(_, hash)| *hash);
+        let first = told.next();
+        let agree = told.all(|hash| Some(hash) == first);
+        Self { index, nodes, agree }
+    }
+}
+
 /// One member in a [`ClusterStatus`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {

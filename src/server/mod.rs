@@ -36,7 +36,7 @@ use signet_api::health::Health;
 use signet_api::service::Service;
 use signet_api::tls::Tls;
 use signet_api::{admin_http, grpc, https};
-use signet_raft::{Node, NodeConfig, Timings};
+use signet_raft::{Node, NodeConfig, Storage, Timings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -120,6 +120,7 @@ impl Server {
             peer_advertise: config.peer.advertise.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             timings: Timings::lan(),
+            storage: Storage::default(),
             clock: Arc::new(clock::now),
         };
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;

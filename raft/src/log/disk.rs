@@ -1,11 +1,15 @@
 //! Where the log lies: rows in a RocksDB instance and small files beside it. Everything that the log writes and reads goes
 //! through here, so that a simulation can put a disk with faults in its place.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch};
 
+use super::watermark::SLOT;
 use crate::durable;
 use crate::error::OpenError;
 
@@ -13,6 +17,8 @@ use crate::error::OpenError;
 pub(crate) struct Disk {
     data_dir: PathBuf,
     rows: Rows,
+    /// The watermark's file, once it is there.
+    marks: Mutex<Option<File>>,
 }
 
 enum Rows {
@@ -29,11 +35,11 @@ impl Disk {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
         #[cfg(test)]
         if let Some(disk) = crate::sim::disk(data_dir) {
-            return Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Simulated(disk) });
+            return Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Simulated(disk), marks: Mutex::default() });
         }
         let path = data_dir.join("log");
         let db = DB::open(&options(), &path).map_err(|cause| open_error(&path, &cause))?;
-        Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Rocks(db) })
+        Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Rocks(db), marks: Mutex::default() })
     }
 
     /// Whether this is a simulation's, which has no threads.
@@ -87,6 +93,81 @@ impl Disk {
         }
     }
 
+    /// The two slots of the watermark; `None` if it was never made.
+    pub(crate) fn read_slots(&self) -> io::Result<Option<[Vec<u8>; 2]>> {
+        match &self.rows {
+            Rows::Rocks(_) => {
+                let path = self.data_dir.join(MARK_FILE);
+                let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+                    Ok(file) => file,
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(cause) => return Err(cause),
+                };
+                let mut first = Vec::new();
+                file.read_to_end(&mut first)?;
+                let second = first.split_off(first.len().min(SLOT));
+                *self.marks() = Some(file);
+                Ok(Some([first, second]))
+            }
+            #[cfg(test)]
+            Rows::Simulated(disk) => Ok(disk
+                .get(SIMULATED_SLOTS[0])?
+                .zip(disk.get(SIMULATED_SLOTS[1])?)
+                .map(|(first, second)| [first, second])),
+        }
+    }
+
+    /// Makes the watermark anew with both slots. For the time before the log is in use.
+    pub(crate) fn make_slots(&self, slots: [&[u8]; 2]) -> io::Result<()> {
+        match &self.rows {
+            Rows::Rocks(_) => {
+                let path = self.data_dir.join(MARK_FILE);
+                let mut options = OpenOptions::new();
+                let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+                file.write_all_at(&slots.concat(), 0)?;
+                file.sync_all()?;
+                *self.marks() = Some(file);
+                durable::sync_parent(&path)
+            }
+            #[cfg(test)]
+            Rows::Simulated(disk) => {
+                SIMULATED_SLOTS.iter().zip(slots).try_for_each(|(key, slot)| disk.put_first(key, slot))
+            }
+        }
+    }
+
+    /// Writes one slot of the watermark; it survives a power cut when this returns.
+    #[cfg_attr(not(test), expect(clippy::unused_async, reason = "a simulated disk takes its time"))]
+    pub(crate) async fn write_slot(&self, second: bool, slot: &[u8]) -> io::Result<()> {
+        match &self.rows {
+            Rows::Rocks(_) => {
+                let marks = self.marks();
+                let file = marks.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+                file.write_all_at(slot, if second { SLOT as u64 } else { 0 })?;
+                file.sync_data()
+            }
+            #[cfg(test)]
+            Rows::Simulated(disk) => {
+                let mut batch = WriteBatch::default();
+                batch.put(SIMULATED_SLOTS[usize::from(second)], slot);
+                disk.write(batch, true).await
+            }
+        }
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Option<File>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What RocksDB failed to do in the background, if anything.
+    pub(crate) fn background_errors(&self) -> Option<String> {
+        match &self.rows {
+            Rows::Rocks(db) => background_errors(db),
+            #[cfg(test)]
+            Rows::Simulated(_) => None,
+        }
+    }
+
     /// Replaces the small file `name`; it survives a power cut when this returns.
     #[cfg_attr(not(test), expect(clippy::unused_async, reason = "a simulated disk takes its time"))]
     pub(crate) async fn replace_file(&self, name: &str, payload: &[u8]) -> io::Result<()> {
@@ -104,6 +185,17 @@ impl Disk {
             #[cfg(test)]
             Rows::Simulated(disk) => Ok(disk.read_file(name)),
         }
+    }
+}
+
+/// What a RocksDB instance failed to do in the background, if anything: it has no other way to tell before the next write.
+pub(crate) fn background_errors(db: &DB) -> Option<String> {
+    match db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS) {
+        Ok(None | Some(0)) => None,
+        Ok(Some(count)) => {
+            Some(format!("{count} background errors; the file LOG in {} tells which", db.path().display()))
+        }
+        Err(cause) => Some(cause.to_string()),
     }
 }
 
@@ -127,3 +219,8 @@ pub(crate) fn open_error(path: &Path, cause: &rocksdb::Error) -> OpenError {
         OpenError::Damaged { path: path.to_owned(), detail: cause.to_string() }
     }
 }
+
+/// The file of the watermark.
+pub(crate) const MARK_FILE: &str = "watermark";
+#[cfg(test)]
+const SIMULATED_SLOTS: [&[u8]; 2] = [b"m/slot0", b"m/slot1"];

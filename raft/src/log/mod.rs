@@ -1,15 +1,26 @@
 //! The log: entries in a RocksDB instance of their own, the vote in a file of its own, both durable before they are
 //! answered.
 
+mod chain;
+mod check;
 mod disk;
 mod flushes;
+mod lookup;
+mod recover;
+mod rows;
 mod store;
 mod tail;
+mod watermark;
 mod writer;
 
+pub(crate) use chain::{Anchor, Chain};
 #[cfg(test)]
 pub(crate) use disk::DiskRow;
-pub(crate) use disk::open_error;
+pub(crate) use disk::{background_errors, open_error};
 pub(crate) use flushes::Flushes;
-pub(crate) use store::LogStore;
+#[cfg(test)]
+pub(crate) use rows::{PurgedRow, entry_key, read_entry, write_entry};
+pub(crate) use store::{LogPeek, LogStore};
+#[cfg(test)]
+pub(crate) use watermark::{Mark, decode as mark_from_slot, encode as mark_to_slot};
 pub(crate) use writer::Counters;

@@ -1,11 +1,10 @@
 //! The log as openraft wants it.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use futures::Stream;
@@ -14,11 +13,17 @@ use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::chain::{Anchor, Chain};
+use super::check::open_watermark;
 use super::disk::Disk;
 use super::flushes::Flushes;
-use super::tail::{KEPT_ENTRIES, Tail, size};
-use super::writer::{CLUSTER_KEY, Counters, ENTRY_PREFIX, Job, PURGED_KEY, VOTE_FILE, Writer, entry_index, entry_key};
-use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned};
+use super::lookup::{chain_at, damaged_entry};
+use super::recover::{Recovered, recover};
+use super::rows::{CLUSTER_KEY, VOTE_FILE, entry_key, read_entry};
+use super::tail::{Tail, size};
+use super::watermark::Watermark;
+use super::writer::{Counters, Job, Writer};
+use crate::encoding::{StoredVote, entry_from_body, unversioned};
 use crate::error::OpenError;
 use crate::fatal;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
@@ -33,6 +38,8 @@ struct Shared {
     disk: Arc<Disk>,
     tail: Arc<Mutex<Tail>>,
     vote: Mutex<Option<Vote>>,
+    /// Where the state knows the chain's value, once there is a state.
+    anchor: OnceLock<Arc<Anchor>>,
     // `None` only while dropping: the thread ends when the sender is gone.
     jobs: Option<UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -47,22 +54,31 @@ impl LogStore {
         let vote_path = data_dir.join(VOTE_FILE);
         let damaged = |path: &Path, detail: String| OpenError::Damaged { path: path.to_owned(), detail };
         let disk = Arc::new(Disk::open(data_dir)?);
-        let tail = recover(&disk).map_err(|detail| damaged(&path, detail))?;
+        let recovered = recover(&disk).map_err(|detail| damaged(&path, detail))?;
         let vote = disk
             .read_file(VOTE_FILE)
             .map_err(|cause| damaged(&vote_path, cause.to_string()))?
             .map(|bytes| unversioned::<StoredVote>(&bytes).map(Vote::from))
             .transpose()
             .map_err(|cause| damaged(&vote_path, cause.to_string()))?;
-        if vote.is_none() && tail.last.is_some() {
+        if vote.is_none() && recovered.tail.last.is_some() {
             let detail = "it is missing although the log is not empty; without it this node could vote twice. Remove the \
                           node from the cluster and let it join again with an empty data directory";
             return Err(damaged(&vote_path, detail.to_owned()));
         }
-        Self::start(disk, tail, vote, &path)
+        let watermark = open_watermark(&disk, data_dir, &recovered, vote)?;
+        Self::start(disk, recovered, vote, watermark, &path)
     }
 
-    fn start(disk: Arc<Disk>, tail: Tail, vote: Option<Vote>, path: &Path) -> Result<Self, OpenError> {
+    fn start(
+        disk: Arc<Disk>,
+        recovered: Recovered,
+        vote: Option<Vote>,
+        watermark: Watermark,
+        path: &Path,
+    ) -> Result<Self, OpenError> {
+        let Recovered { tail, chain } = recovered;
+        let end = tail.end();
         let tail = Arc::new(Mutex::new(tail));
         // Unbounded here; what is in flight is bounded where proposals enter and by the leader's pipeline.
         let (sender, jobs) = unbounded_channel();
@@ -74,13 +90,25 @@ impl LogStore {
             jobs,
             counters: Arc::clone(&counters),
             flushes: Arc::clone(&flushes),
+            chain,
+            end,
+            watermark,
         };
         let thread = start_thread(writer).map_err(|cause| OpenError::File {
             action: "start the log's thread for",
             path: path.to_owned(),
             cause,
         })?;
-        let shared = Shared { disk, tail, vote: Mutex::new(vote), jobs: Some(sender), thread, counters, flushes };
+        let shared = Shared {
+            disk,
+            tail,
+            vote: Mutex::new(vote),
+            anchor: OnceLock::new(),
+            jobs: Some(sender),
+            thread,
+            counters,
+            flushes,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -122,6 +150,31 @@ impl LogStore {
     /// Whether this node ever voted.
     pub(crate) fn has_voted(&self) -> bool {
         self.shared.vote.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// From now on `anchor` tells the chain's value behind an installed snapshot.
+    pub(crate) fn follow(&self, anchor: Arc<Anchor>) {
+        let _ = self.shared.anchor.set(anchor);
+    }
+
+    /// A way to look at the log that does not keep it open.
+    pub(crate) fn peek(&self) -> LogPeek {
+        LogPeek(Arc::downgrade(&self.shared))
+    }
+
+    /// The chain's value at `index`, if the log holds it and it is on disk.
+    pub(crate) fn chain_at(&self, index: u64) -> io::Result<Option<Chain>> {
+        chain_at(&self.shared.disk, index)
+    }
+
+    /// Changes a byte of a stored entry behind everybody's back.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, index: u64) {
+        let mut row = self.shared.disk.get(&entry_key(index)).ok().flatten().unwrap_or_default();
+        if let Some(last) = row.last_mut() {
+            *last ^= 1;
+        }
+        let _ = self.shared.disk.put_first(&entry_key(index), &row);
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -171,7 +224,9 @@ impl LogStore {
         let hole = |at| Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log has a hole at entry {at}")));
         if start < end {
             for row in self.shared.disk.range(&entry_key(start), &entry_key(end)) {
-                let entry = entry_from_bytes(&row?.1)?;
+                let (_, row) = row?;
+                let read = read_entry(next, &row).and_then(|row| Ok(entry_from_body(row.body)?));
+                let entry = read.map_err(|cause| damaged_entry(&cause, next))?;
                 if entry.log_id.index != next {
                     return hole(next);
                 }
@@ -184,6 +239,33 @@ impl LogStore {
             }
         }
         if next == end.max(start) { Ok(entries) } else { hole(next) }
+    }
+}
+
+/// A look at a log that may be closed meanwhile.
+#[derive(Clone)]
+pub(crate) struct LogPeek(Weak<Shared>);
+
+impl LogPeek {
+    /// What RocksDB failed to do in the background, if anything.
+    pub(crate) fn background_errors(&self) -> Option<String> {
+        self.0.upgrade()?.disk.background_errors()
+    }
+
+    /// To be called now and then, so that the watermark is written though nobody appends.
+    pub(crate) fn write_mark(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            let _ = LogStore { shared }.send(Job::Mark);
+        }
+    }
+
+    /// The chain's value at `index`, if the log holds it and it is on disk.
+    pub(crate) fn chain_at(&self, index: u64) -> Option<Chain> {
+        let log = LogStore { shared: self.0.upgrade()? };
+        match log.chain_at(index) {
+            Ok(chain) => chain,
+            Err(cause) => fatal::abort("cannot read the raft log", &cause),
+        }
     }
 }
 
@@ -289,7 +371,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if start > upto.index {
             return Ok(());
         }
-        self.send(Job::Purge { start, upto })
+        let anchor = self.shared.anchor.get().and_then(|anchor| anchor.at(&upto));
+        self.send(Job::Purge { start, upto, anchor })
     }
 }
 
@@ -302,29 +385,6 @@ fn start_thread(writer: Writer) -> io::Result<Option<JoinHandle<()>>> {
     }
     let work = move || futures::executor::block_on(writer.run());
     std::thread::Builder::new().name("raft-log".into()).spawn(work).map(Some)
-}
-
-/// Reads where the log begins and ends, holds it against holes, and loads its last entries.
-fn recover(disk: &Disk) -> Result<Tail, String> {
-    let purged = match disk.get(PURGED_KEY).map_err(|cause| cause.to_string())? {
-        Some(bytes) => Some(LogId::from(unversioned::<StoredLogId>(&bytes).map_err(|cause| cause.to_string())?)),
-        None => None,
-    };
-    let begin = purged.map_or(0, |id| id.index + 1);
-    let mut recent = VecDeque::new();
-    for (next, row) in (begin..).zip(disk.range(&entry_key(begin), &[ENTRY_PREFIX + 1])) {
-        let (key, value) = row.map_err(|cause| cause.to_string())?;
-        let index = entry_index(&key).ok_or("a row key is not an entry's")?;
-        if index != next {
-            return Err(format!("entry {next} is missing although entry {index} is there"));
-        }
-        recent.push_back(value);
-        if recent.len() > KEPT_ENTRIES / 4 {
-            recent.pop_front();
-        }
-    }
-    let entries: Result<VecDeque<_>, _> = recent.iter().map(|bytes| entry_from_bytes(bytes)).collect();
-    Ok(Tail::recovered(purged, entries.map_err(|cause| cause.to_string())?))
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {

@@ -35,6 +35,7 @@ pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
     tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
     tokio::spawn(shed(Arc::downgrade(member)));
+    tokio::spawn(watch_databases(Arc::downgrade(member)));
 }
 
 /// Notices the end of raft, keeps connections to all members, and has snapshots made.
@@ -64,6 +65,27 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
             };
             let _ = blocking(settle).await;
             let _ = member.raft.trigger().snapshot().await;
+        }
+    }
+}
+
+/// Has the log's watermark written, and ends the process when RocksDB could not write a file in the background: it tells
+/// nobody before the next write, and what it does then is not to be relied on.
+async fn watch_databases(member: Weak<Member>) {
+    let mut ticks = interval(MARK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0_u64.. {
+        ticks.tick().await;
+        let Some(member) = member.upgrade() else { return };
+        member.log_peek.write_mark();
+        if !round.is_multiple_of(DATABASES) {
+            continue;
+        }
+        if let Some(errors) = member.log_peek.background_errors() {
+            crate::fatal::abort("cannot write the raft log's files", &errors);
+        }
+        if let Some(errors) = member.state.background_errors() {
+            crate::fatal::abort("cannot write the replicated state's files", &errors);
         }
     }
 }
@@ -125,6 +147,9 @@ async fn hear_of_strangers(member: Weak<Member>) {
     }
 }
 
+const MARK: Duration = Duration::from_millis(100);
+/// In so many rounds: once a second.
+const DATABASES: u64 = 10;
 const TICK: Duration = Duration::from_millis(50);
 const CHORE: Duration = Duration::from_millis(250);
 /// Strangers cannot make this node ask more often than this.

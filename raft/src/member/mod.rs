@@ -2,6 +2,7 @@
 
 mod change;
 mod cluster;
+mod hash;
 mod judge;
 mod keeper;
 mod promote;
@@ -32,7 +33,7 @@ pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 use crate::config::{NodeConfig, Timings};
 use crate::disk::Disk;
 use crate::identity::Record;
-use crate::log::{Counters, Flushes, LogStore};
+use crate::log::{Counters, Flushes, LogPeek, LogStore};
 use crate::peer::{Clocks, Directory, Links, Network, Tls};
 use crate::state::{Machine, StateStore};
 use crate::status::{LocalStatus, Peer, Role};
@@ -47,6 +48,7 @@ pub(crate) struct Member {
     cluster_id: String,
     pub(crate) raft: Raft,
     pub(crate) state: Arc<StateStore>,
+    pub(crate) log_peek: LogPeek,
     pub(crate) directory: Arc<Directory>,
     pub(crate) links: Arc<Links>,
     leadership: watch::Receiver<Leadership>,
@@ -98,6 +100,7 @@ impl Member {
         let machine = Machine::new(Arc::clone(&state), record.cluster.to_vec());
         let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
         let counters = log.counters();
+        let peek = log.peek();
         let raft = Raft::new(record.node, Arc::new(settings), Network::new(Arc::clone(&links)), log, machine);
         let raft = raft.await.map_err(|cause| cause.to_string())?;
         let (forwards, forward_queue) = mpsc::channel(FORWARDS);
@@ -108,6 +111,7 @@ impl Member {
             cluster_id: record.cluster_id(),
             raft,
             state,
+            log_peek: peek,
             directory,
             links,
             leadership,

@@ -222,6 +222,12 @@ impl peer_server::Peer for Peers {
         Ok(Response::new(member.status_reply()))
     }
 
+    async fn hash(&self, mut request: Request<proto::HashRequest>) -> Result<Response<proto::HashReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        Ok(Response::new(member.hash_here(request.into_inner().index).await))
+    }
+
     async fn promote(
         &self,
         mut request: Request<proto::PromoteRequest>,

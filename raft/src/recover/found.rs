@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use openraft::EntryPayload;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 use signet_model::time::UnixTime;
 
 use crate::backup::{Lineage, LineageKind};
+use crate::encoding::entry_to_body;
 use crate::identity::{Phase, Record, cluster_text};
-use crate::log::LogStore;
+use crate::log::{Anchor, Chain, LogStore};
 use crate::open::lock;
 use crate::peer::PeerKey;
 use crate::state::{Generation, Rewrite, StateRows, rewrite};
@@ -61,11 +63,15 @@ pub(crate) async fn found_anew(data_dir: &Path, kind: LineageKind) -> Result<New
     let last_log_id = (&end).into();
     lineage.push(Lineage { kind, cluster: old, last_log_id, cluster_time: rows.position.time, node, became: cluster });
     let stored = StoredMembership::new(Some(at), membership.clone());
-    let new = Rewrite { cluster, node, peer: peer.clone(), at, membership: stored, lineage };
+    // The chain goes on; where it is not known, it begins anew.
+    let before = rows.position.chain.unwrap_or(Chain::START);
+    let first = LogEntry { log_id: at, payload: EntryPayload::Membership(membership) };
+    let chain = before.next(&entry_to_body(&first));
+    let new = Rewrite { cluster, node, peer: peer.clone(), at, chain, membership: stored, lineage };
     rewrite(&generation.db, &rows, &new)?;
     drop(generation);
 
-    begin_log(data_dir, &cluster, end, LogEntry { log_id: at, payload: EntryPayload::Membership(membership) }).await?;
+    begin_log(data_dir, &cluster, (end, before), first).await?;
     let told = vec![(node, peer)];
     let record = Record { cluster, node, pin, phase: Phase::Member, told, told_end: at.index + 1 };
     record.save(data_dir).map_err(|cause| text(&cause))?;
@@ -79,12 +85,15 @@ pub(crate) async fn found_anew(data_dir: &Path, kind: LineageKind) -> Result<New
 }
 
 /// A log that begins behind `end` with `first`.
-async fn begin_log(data_dir: &Path, cluster: &[u8], end: LogId, first: LogEntry) -> Result<(), String> {
+async fn begin_log(data_dir: &Path, cluster: &[u8], end: (LogId, Chain), first: LogEntry) -> Result<(), String> {
+    let anchor = Arc::new(Anchor::default());
+    anchor.set(Some(end));
     let mut log = LogStore::open(data_dir).map_err(|cause| cause.to_string())?;
+    log.follow(anchor);
     log.set_cluster(cluster);
     let vote = Vote { leader_id: first.log_id.leader_id, committed: false };
     log.save_vote(&vote).await.map_err(|cause| cause.to_string())?;
-    log.purge(end).await.map_err(|cause| cause.to_string())?;
+    log.purge(end.0).await.map_err(|cause| cause.to_string())?;
     log.blocking_append([first]).await.map_err(|cause| cause.to_string())
 }
 

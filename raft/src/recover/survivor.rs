@@ -119,7 +119,7 @@ impl Survivor {
             last_log: place(&last),
             applied: applied.as_ref().map(place),
             snapshot: newest_snapshot(&data_dir.join("snapshots")),
-            chain_hash: None,
+            chain_hash: rows.position.chain.map(|chain| chain.to_string()),
             last_contact: last_contact(data_dir).map(|(at, index)| Seen { at_millis: at.millis(), index }),
             cluster_time_millis: rows.position.time.millis(),
             voters: rows.position.membership.membership().voter_ids().collect(),

@@ -1,14 +1,13 @@
 //! The state as openraft wants it.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 
-use super::snapshot::SnapshotDir;
+use super::snapshot::{SnapshotDir, Taken};
 use super::store::StateStore;
 use crate::blocking::blocking;
 use crate::types::{LeaderId, LogId, PeerNode, SnapshotMeta, StoredMembership, TypeConfig};
@@ -82,7 +81,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 pub(crate) struct Builder {
     store: Arc<StateStore>,
     cluster: Vec<u8>,
-    checkpoint: Option<io::Result<(PathBuf, SnapshotMeta)>>,
+    checkpoint: Option<io::Result<Taken>>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -90,10 +89,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let taken = self.checkpoint.take().ok_or_else(|| io::Error::other("the checkpoint was used already"))?;
-        let (path, meta) = taken?;
+        let taken = taken?;
+        let meta = taken.meta.clone();
         let (store, cluster) = (Arc::clone(&self.store), self.cluster.clone());
-        let covered = meta.clone();
-        let dir = blocking(move || store.shelf.complete(&path, cluster, &covered)).await?;
+        let dir = blocking(move || store.shelf.complete(&taken, cluster)).await?;
         Ok(Snapshot { meta, snapshot: dir })
     }
 }

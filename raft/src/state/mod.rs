@@ -20,3 +20,5 @@ pub(crate) use store::{StateStore, ViewInner};
 
 #[cfg(test)]
 pub(crate) use overlay::Overlay;
+#[cfg(test)]
+pub(crate) use rows::AppliedRow;

@@ -12,6 +12,7 @@ use super::rows::{
 use super::store::{Position, load_position, load_roster};
 use crate::backup::Lineage;
 use crate::encoding::{EncodingError, StoredLogId, StoredMembershipForm, unversioned, versioned};
+use crate::log::Chain;
 use crate::types::{LogId, PeerNode, StoredMembership};
 
 /// What the room itself has in a state.
@@ -57,6 +58,8 @@ pub(crate) struct Rewrite {
     pub(crate) peer: PeerNode,
     /// The entry with which the new cluster begins.
     pub(crate) at: LogId,
+    /// The value of the log's hash chain there.
+    pub(crate) chain: Chain,
     pub(crate) membership: StoredMembership,
     pub(crate) lineage: Vec<Lineage>,
 }
@@ -74,7 +77,8 @@ pub(crate) fn rewrite(db: &DB, rows: &StateRows, new: &Rewrite) -> Result<(), St
     batch.put(LAST_NODE_KEY, versioned(&new.node));
     batch.put(CLUSTER_KEY, new.cluster);
     batch.put(MEMBERSHIP_KEY, versioned(&StoredMembershipForm::from(&new.membership)));
-    batch.put(APPLIED_KEY, versioned(&AppliedRow { id: StoredLogId::from(&new.at), time: rows.position.time }));
+    let applied = AppliedRow { id: StoredLogId::from(&new.at), time: rows.position.time, chain: Some(new.chain) };
+    batch.put(APPLIED_KEY, versioned(&applied));
     batch.put(LINEAGE_KEY, versioned(&new.lineage));
     for (key, token) in tokens(db).map_err(|cause| cause.to_string())? {
         if usable(&token, rows.position.time) {

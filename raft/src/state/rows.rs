@@ -11,6 +11,7 @@ use signet_model::time::UnixTime;
 
 use crate::encoding::StoredLogId;
 use crate::fatal;
+use crate::log::Chain;
 use crate::types::PeerNode;
 
 /// Every member this node knows, by id.
@@ -25,6 +26,9 @@ pub(crate) struct AppliedRow {
     /// Cluster time there.
     #[n(1)]
     pub time: UnixTime,
+    /// The value of the log's hash chain there. Since 2026-11-22; unknown in older states.
+    #[n(2)]
+    pub chain: Option<Chain>,
 }
 
 /// A join token, kept after its use so that a second one is told so. Stored form, by the hash of its secret.

@@ -15,6 +15,7 @@ use rocksdb::checkpoint::Checkpoint;
 use crate::durable;
 use crate::encoding::{SnapshotMetaForm, unversioned, versioned};
 use crate::error::OpenError;
+use crate::log::Chain;
 use crate::types::SnapshotMeta;
 
 /// What a snapshot consists of. Stored form; also sent ahead of the files.
@@ -32,6 +33,19 @@ pub(crate) struct Manifest {
     /// Its files.
     #[n(3)]
     pub files: Vec<SnapshotFile>,
+    /// The value of the log's hash chain at the last entry it covers. Since 2026-11-22; unknown in older ones.
+    #[n(4)]
+    pub chain: Option<Chain>,
+}
+
+/// A checkpoint in a scratch directory, not yet a snapshot.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) path: PathBuf,
+    /// What it covers.
+    pub(crate) meta: SnapshotMeta,
+    /// The value of the log's hash chain there.
+    pub(crate) chain: Option<Chain>,
 }
 
 /// One file of a snapshot. Stored form.
@@ -127,8 +141,9 @@ impl Shelf {
         Ok(path)
     }
 
-    /// Makes the files in `path`, a scratch directory, the newest snapshot.
-    pub(crate) fn complete(&self, path: &Path, cluster: Vec<u8>, meta: &SnapshotMeta) -> io::Result<Arc<SnapshotDir>> {
+    /// Makes a checkpoint the newest snapshot.
+    pub(crate) fn complete(&self, taken: &Taken, cluster: Vec<u8>) -> io::Result<Arc<SnapshotDir>> {
+        let Taken { path, meta, chain } = taken;
         let known = self.newest().map(|dir| dir.manifest.files.clone()).unwrap_or_default();
         let known: BTreeMap<_, _> = known.into_iter().map(|file| ((file.name, file.len), file.hash)).collect();
         let mut files = Vec::new();
@@ -143,7 +158,7 @@ impl Shelf {
             files.push(SnapshotFile { name, len, hash });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let manifest = Manifest { min_reader: STATE_VERSION, cluster, meta: meta.into(), files };
+        let manifest = Manifest { min_reader: STATE_VERSION, cluster, meta: meta.into(), files, chain: *chain };
         self.put(path, manifest)
     }
 

@@ -21,11 +21,12 @@ use super::progress::Progress;
 use super::rows::{
     APPLIED_KEY, AppliedRow, CLUSTER_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, TOKEN_PREFIX, TokenRow, prefixed, read,
 };
-use super::snapshot::{Shelf, SnapshotDir};
+use super::snapshot::{Shelf, SnapshotDir, Taken};
 pub(crate) use super::view::ViewInner;
-use crate::encoding::{EncodingError, StoredMembershipForm, unversioned, versioned};
+use crate::encoding::{EncodingError, StoredMembershipForm, entry_to_body, unversioned, versioned};
 use crate::error::OpenError;
 use crate::fatal;
+use crate::log::{Anchor, Chain, background_errors};
 use crate::machine::{ApplyContext, StateMachine};
 use crate::types::{LogEntry, LogId, Order, Outcome, Pin, Proposal, SnapshotMeta, StoredMembership};
 
@@ -39,19 +40,26 @@ pub(crate) struct StateStore {
     pub(crate) shelf: Shelf,
     pub(crate) progress: Progress,
     roster: watch::Sender<Arc<Roster>>,
+    anchor: Arc<Anchor>,
 }
 
 /// How far the state has come.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Position {
     pub(crate) last: Option<LogId>,
     pub(crate) membership: StoredMembership,
     pub(crate) time: UnixTime,
+    /// The value of the log's hash chain at `last`, counted here from what was applied; `None` if it is not known.
+    pub(crate) chain: Option<Chain>,
 }
 
 impl Position {
     fn end(&self) -> u64 {
         self.last.map_or(0, |id| id.index + 1)
+    }
+
+    fn anchor(&self) -> Option<(LogId, Chain)> {
+        self.last.zip(self.chain)
     }
 }
 
@@ -74,7 +82,9 @@ impl StateStore {
             shelf,
             progress: Progress::default(),
             roster: watch::Sender::new(Arc::new(roster)),
+            anchor: Arc::default(),
         };
+        store.anchor.set(store.position().anchor());
         store.announce(&all_spaces());
         Ok(store)
     }
@@ -92,6 +102,18 @@ impl StateStore {
     /// How far the state has come.
     pub(crate) fn position(&self) -> Position {
         self.lock().clone()
+    }
+
+    /// Where the state knows the value of the log's hash chain.
+    pub(crate) fn anchor(&self) -> Arc<Anchor> {
+        Arc::clone(&self.anchor)
+    }
+
+    /// Takes over from the log what an older program did not count.
+    pub(crate) fn adopt_chain(&self, chain: Chain) {
+        let mut position = self.lock();
+        position.chain = Some(chain);
+        self.anchor.set(position.anchor());
     }
 
     /// The members, and a way to hear of changes.
@@ -140,7 +162,7 @@ impl StateStore {
             outcomes.push(self.apply_one(&mut rows, &mut position, entry)?);
         }
         if let Some(last) = &position.last {
-            let row = AppliedRow { id: last.into(), time: position.time };
+            let row = AppliedRow { id: last.into(), time: position.time, chain: position.chain };
             rows.write(APPLIED_KEY.to_vec(), versioned(&row));
         }
         let roster_changed = rows.roster_changed();
@@ -188,14 +210,21 @@ impl StateStore {
             }
         }
         position.last = Some(entry.log_id);
+        position.chain = position.chain.map(|before| before.next(&entry_to_body(entry)));
         Ok(Outcome { at: position.time, body })
     }
 
     /// Takes a checkpoint of what is applied now, into a scratch directory.
-    pub(crate) fn checkpoint(&self) -> io::Result<(PathBuf, SnapshotMeta)> {
+    pub(crate) fn checkpoint(&self) -> io::Result<Taken> {
         let position = self.position();
         let path = self.shelf.checkpoint(&self.generation.load().db)?;
-        Ok((path, SnapshotMeta { last_log_id: position.last, last_membership: position.membership }))
+        let meta = SnapshotMeta { last_log_id: position.last, last_membership: position.membership };
+        Ok(Taken { path, meta, chain: position.chain })
+    }
+
+    /// What RocksDB failed to do in the background, if anything.
+    pub(crate) fn background_errors(&self) -> Option<String> {
+        background_errors(&self.generation.load().db)
     }
 
     /// Takes a checkpoint into a scratch directory. What it covers is in its rows.
@@ -228,7 +257,8 @@ impl StateStore {
         snapshot.materialize(&path)?;
         let generation = Arc::new(Generation::open(&self.root, number).map_err(io::Error::other)?);
         let position = load_position(&generation.db)?;
-        if position.last != meta.last_log_id {
+        let chain = snapshot.manifest.chain;
+        if position.last != meta.last_log_id || chain.is_some_and(|chain| position.chain != Some(chain)) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the snapshot does not hold what its manifest says",
@@ -236,6 +266,7 @@ impl StateStore {
         }
         let roster = load_roster(&generation.db)?;
         Generation::point(&self.root, number)?;
+        self.anchor.set(position.anchor());
         *self.lock() = position;
         let before = self.generation.swap(generation);
         before.replaced();
@@ -273,6 +304,7 @@ pub(super) fn load_position(db: &DB) -> Result<Position, EncodingError> {
         last: applied.map(|row| row.id.into()),
         membership: membership.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         time: applied.map(|row| row.time).unwrap_or_default(),
+        chain: applied.map_or(Some(Chain::START), |row| row.chain),
     })
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn config(dir: &Path, timings: Timings) -> NodeConfig {
         peer_advertise: None,
         version: "test".into(),
         timings,
+        storage: crate::Storage::default(),
         clock: Arc::new(wall_clock),
     }
 }

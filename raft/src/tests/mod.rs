@@ -3,8 +3,14 @@
 mod backup;
 mod cluster;
 mod disk;
+mod frozen;
 mod join;
 mod machine;
 mod measure;
 mod recover;
 mod storage;
+mod storage_chain;
+mod storage_cuts;
+mod storage_faults;
+mod storage_model;
+mod storage_watermark;

@@ -32,7 +32,7 @@ async fn passes_openrafts_own_storage_suite() {
     Suite::test_all(Builder).await.unwrap();
 }
 
-fn entry(index: u64, command: &str) -> LogEntry {
+pub(crate) fn entry(index: u64, command: &str) -> LogEntry {
     LogEntry {
         log_id: LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index },
         payload: EntryPayload::Normal(Proposal {
@@ -42,7 +42,7 @@ fn entry(index: u64, command: &str) -> LogEntry {
     }
 }
 
-async fn append(log: &mut LogStore, entries: Vec<LogEntry>) {
+pub(crate) async fn append(log: &mut LogStore, entries: Vec<LogEntry>) {
     let (done, finished) = TypeConfig::oneshot();
     log.append(entries, IOFlushed::signal(done)).await.unwrap();
     finished.await.unwrap().unwrap();
@@ -162,8 +162,9 @@ fn a_snapshot_installs_as_a_new_generation_that_survives_reopening() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let source = StateStore::open(from.path(), Arc::new(Words::default())).unwrap();
     source.apply(&[entry(0, "put a 1"), entry(1, "put b 2")]).unwrap();
-    let (path, meta) = source.checkpoint().unwrap();
-    let snapshot = source.shelf.complete(&path, b"c".to_vec(), &meta).unwrap();
+    let taken = source.checkpoint().unwrap();
+    let meta = taken.meta.clone();
+    let snapshot = source.shelf.complete(&taken, b"c".to_vec()).unwrap();
     {
         let target = StateStore::open(to.path(), Arc::new(Words::default())).unwrap();
         target.apply(&[entry(0, "put old 1")]).unwrap();
