@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod ask;
+mod authority;
 mod connector;
 mod error;
 mod patient;

@@ -92,9 +92,17 @@ pub(crate) struct Ending {
     cut: CancellationToken,
     max_age: Duration,
     drain: Duration,
+    /// The caller is not believed any more.
+    trust: CancellationToken,
 }
 
 impl Ending {
+    /// Ends the connection when `trust` is cancelled.
+    pub(crate) fn while_trusted(mut self, trust: CancellationToken) -> Self {
+        self.trust = trust;
+        self
+    }
+
     /// Ends the connection when `lifetime` is over, if that is earlier than its ordinary end.
     pub(crate) fn within(mut self, lifetime: Duration) -> Self {
         self.max_age = self.max_age.min(lifetime);
@@ -128,6 +136,7 @@ where
             cut: cut.clone(),
             max_age: spread(limits.max_age, accepted),
             drain: limits.drain,
+            trust: CancellationToken::new(),
         };
         let work = handle(stream, ending);
         tasks.spawn(async move {
@@ -186,7 +195,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Ending { stop, cut, max_age, drain } = ending;
+    let Ending { stop, cut, max_age, drain, trust } = ending;
     let connection = http.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     // In a set of its own, so that it is looked at when it has something to say and not at each step of the connection:
@@ -194,6 +203,7 @@ where
     let mut end: FuturesUnordered<_> = std::iter::once(async {
         tokio::select! {
             () = stop.cancelled() => {}
+            () = trust.cancelled() => {}
             () = tokio::time::sleep(max_age) => {}
         }
     })

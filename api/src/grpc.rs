@@ -1,5 +1,6 @@
 //! The gRPC doors: the TLS port and the admin Unix socket.
 
+mod authority;
 mod bundle;
 pub(crate) mod call;
 mod cluster;
@@ -7,6 +8,7 @@ mod door;
 mod entry;
 mod handler;
 mod health;
+mod local_authority;
 mod policy;
 mod snapshot;
 mod socket;
@@ -42,11 +44,12 @@ pub async fn serve_tls(
     connections::run(listener, &limits, &shutdown, |stream, ending: Ending| {
         let (tls, parts, http) = (tls.clone(), parts.clone(), http.clone());
         async move {
+            let trust = tls.trust();
             let Some((stream, peer)) = handshake(stream, tls.grpc(), handshake_limit, &ending).await else { return };
             let now = (tls.clock())();
             let (credential, ending) = match peer {
                 Some(peer) => {
-                    let ending = ending.within(peer.not_after.since(now));
+                    let ending = ending.within(peer.not_after.since(now)).while_trusted(trust);
                     (Credential::Svid { peer, clock: tls.clock().clone() }, ending)
                 }
                 None => (Credential::None, ending),

@@ -46,10 +46,11 @@ pub async fn serve(
         let (tls, router, http_1, http_2) = (tls.clone(), router.clone(), http_1.clone(), http_2.clone());
         let load = load.clone();
         async move {
+            let trust = tls.trust();
             let Some((stream, peer)) = handshake(stream, tls.https(), handshake_limit, &ending).await else { return };
             let http = if stream.get_ref().1.alpn_protocol() == Some(H2) { http_2 } else { http_1 };
             let ending = match &peer {
-                Some(peer) => ending.within(peer.not_after.since((tls.clock())())),
+                Some(peer) => ending.within(peer.not_after.since((tls.clock())())).while_trusted(trust),
                 None => ending,
             };
             let presented = Arc::new(Presented(peer));

@@ -43,8 +43,20 @@ pub mod spire {
                     v1 = "spire.api.server.bundle.v1"
                 }
             }
+            /// `spire.api.server.localauthority`
+            pub mod localauthority {
+                package! {
+                    /// `spire.api.server.localauthority.v1`
+                    v1 = "spire.api.server.localauthority.v1"
+                }
+            }
         }
     }
+}
+
+package! {
+    /// `signet.authority.v1`
+    authority = "signet.authority.v1"
 }
 
 package! {
@@ -64,6 +76,7 @@ package! {
 
 pub use spire::api::server::bundle::v1 as bundle;
 pub use spire::api::server::entry::v1 as entry;
+pub use spire::api::server::localauthority::v1 as local_authority;
 pub use spire::api::server::svid::v1 as svid;
 pub use spire::api::types;
 

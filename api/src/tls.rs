@@ -12,6 +12,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use signet_model::spiffe_id::TrustDomain;
 use signet_model::x509::peer::{PeerError, TrustAnchors};
+use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 
@@ -57,6 +58,9 @@ pub struct Tls {
 struct Configs {
     grpc: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
+    anchors: Vec<CertificateDer<'static>>,
+    /// Cancelled when an anchor is taken away.
+    trust: CancellationToken,
 }
 
 impl Tls {
@@ -66,18 +70,27 @@ impl Tls {
         Arc::new(Self { clock, provider: provider(), current: ArcSwapOption::empty() })
     }
 
-    /// Takes `material` for connections from now on; those that live keep what they began with.
+    /// Takes `material` for connections from now on; those that live keep what they began with. But when an anchor is not
+    /// there any more, connections of callers who were believed before that are ended: some may rest on it.
     ///
     /// # Errors
     /// [`TlsError`]: the material is unusable, and what was there before stays.
     pub fn install(&self, material: TlsMaterial) -> Result<(), TlsError> {
+        let anchors = material.anchors.clone();
         let grpc = self.config(material).map(|mut config| {
             config.alpn_protocols = vec![H2.to_vec()];
             config
         })?;
         let mut https = grpc.clone();
         https.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        self.current.store(Some(Arc::new(Configs { grpc: Arc::new(grpc), https: Arc::new(https) })));
+        let before = self.current.load_full();
+        let kept = before.as_ref().filter(|before| before.anchors.iter().all(|anchor| anchors.contains(anchor)));
+        let trust = kept.map_or_else(CancellationToken::new, |before| before.trust.clone());
+        let withdrawn = if kept.is_none() { before.map(|before| before.trust.clone()) } else { None };
+        self.current.store(Some(Arc::new(Configs { grpc: Arc::new(grpc), https: Arc::new(https), anchors, trust })));
+        if let Some(withdrawn) = withdrawn {
+            withdrawn.cancel();
+        }
         Ok(())
     }
 
@@ -108,6 +121,11 @@ impl Tls {
     /// Closes the door: new connections end at once, until there is material again.
     pub fn clear(&self) {
         self.current.store(None);
+    }
+
+    /// Cancelled when an anchor that is there now is taken away.
+    pub(crate) fn trust(&self) -> CancellationToken {
+        self.current.load().as_ref().map_or_else(CancellationToken::new, |current| current.trust.clone())
     }
 
     /// The time.

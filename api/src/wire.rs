@@ -1,5 +1,6 @@
 //! Between the wire and the model. What cannot be parsed is refused here, naming the field.
 
+pub(crate) mod authority;
 pub(crate) mod bundle;
 pub(crate) mod cluster;
 pub(crate) mod entry;

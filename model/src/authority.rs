@@ -1,6 +1,11 @@
 //! Authorities: the keys by which the trust domain speaks, each kind with its slots.
+//!
+//! Change log of the stored form:
+//! - 2026-11-22: authorities with fields 0 to 7.
+//! - 2026-11-22: field 8, what has happened to it. A record without it loads, as one to which nothing has.
 
 use std::fmt;
+use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 
@@ -28,6 +33,9 @@ impl AuthorityKind {
     /// Every kind.
     pub const ALL: &'static [Self] = &[Self::X509Root, Self::X509Issuing, Self::JwtSvid, Self::TransactionToken];
 
+    /// The kinds whose keys are in every node's memory.
+    pub const IN_MEMORY: &'static [Self] = &[Self::X509Issuing, Self::JwtSvid, Self::TransactionToken];
+
     /// The kind's name in labels, documents and associated data.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -39,6 +47,20 @@ impl AuthorityKind {
         }
     }
 }
+
+impl std::str::FromStr for AuthorityKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let found = Self::ALL.iter().copied().find(|kind| kind.name() == text);
+        found.or((text == "jwt").then_some(Self::JwtSvid)).ok_or(UnknownKind)
+    }
+}
+
+/// The text names no kind of authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a kind of authority is x509-root, x509-issuing, jwt-svid (or jwt) or transaction-token")]
+pub struct UnknownKind;
 
 impl fmt::Display for AuthorityKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +81,18 @@ pub enum Slot {
     /// No longer signing, still verifying what it signed.
     #[n(2)]
     Retiring,
+}
+
+impl Slot {
+    /// The word for it, stable for scripts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+        }
+    }
 }
 
 /// The name of a key. For X.509 the lower-case hex of the SHA-1 subject key identifier, for JWT the `kid`.
@@ -124,6 +158,62 @@ pub struct Authority {
     /// Nothing it signs is valid after this.
     #[n(7)]
     pub not_after: UnixTime,
+    /// What has happened to it since. Written by the state machine alone, but for the issuer.
+    #[n(8)]
+    #[cbor(default)]
+    pub life: Life,
+}
+
+/// What has happened to an authority, in cluster time. Stored form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Life {
+    /// The log index at which it was added.
+    #[n(0)]
+    #[cbor(default)]
+    pub added_at_index: u64,
+    /// Since when it stands in bundle or JWKS.
+    #[n(1)]
+    pub published_at: Option<UnixTime>,
+    /// Since when it signs, or when it began to.
+    #[n(2)]
+    pub activated_at: Option<UnixTime>,
+    /// When it stopped signing.
+    #[n(3)]
+    pub stopped_at: Option<UnixTime>,
+    /// When it was marked as one not to rely on any more.
+    #[n(4)]
+    pub tainted_at: Option<UnixTime>,
+    /// It is revoked this many seconds after it stopped signing, instead of when the last thing it signed has ended.
+    #[n(5)]
+    pub revoke_after_secs: Option<u32>,
+    /// The nodes that have unwrapped it, in order.
+    #[n(6)]
+    #[cbor(default)]
+    pub unwrapped_by: Vec<u64>,
+    /// For an issuing CA: the root that signed its certificate. Empty where that is not known.
+    #[n(7)]
+    #[cbor(default)]
+    pub issuer: KeyId,
+}
+
+impl Authority {
+    /// Since when verifiers can know it.
+    #[must_use]
+    pub fn published_at(&self) -> UnixTime {
+        self.life.published_at.unwrap_or(self.created_at)
+    }
+
+    /// Whether it was marked as one not to rely on any more.
+    #[must_use]
+    pub const fn is_tainted(&self) -> bool {
+        self.life.tainted_at.is_some()
+    }
+
+    /// From its making to its end.
+    #[must_use]
+    pub const fn lifetime(&self) -> Duration {
+        self.not_after.since(self.created_at)
+    }
 }
 
 /// The associated data under which an issuing key is wrapped: moved to another slot, cluster or trust domain, it does

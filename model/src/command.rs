@@ -3,12 +3,14 @@
 //! Change log of the stored form:
 //! - 2026-11-22: commands 0 to 6.
 //! - 2026-11-22: a proposal's field 2, command 7, outcome 5: idempotency keys.
+//! - 2026-11-22: commands 20 to 25, which rotate authorities; [`Settings`] field 9. The epoch of a kind, compared by
+//!   command 6 and those from 20 to 23, counts every change of the kind's authorities, not only additions.
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, AuthorityKind, KeyId};
 use crate::caller::Caller;
 use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
 use crate::refusal::Refusal;
@@ -95,7 +97,7 @@ pub enum Command {
         /// The new authority, in slot `Prepared`.
         #[n(0)]
         authority: Authority,
-        /// How many authorities of this kind had ever been added when the proposer looked.
+        /// The kind's epoch when the proposer looked.
         #[n(1)]
         expected_epoch: u64,
     },
@@ -107,6 +109,99 @@ pub enum Command {
         #[n(0)]
         answer: minicbor::bytes::ByteVec,
     },
+    /// Lets a prepared authority sign, in the place of the one that does. Refused unless the kind still stands at
+    /// `expected_epoch`, verifiers can know the key, and nodes have unwrapped it.
+    #[n(20)]
+    ActivateAuthority {
+        /// Which.
+        #[n(0)]
+        authority: AuthorityRef,
+        /// The kind's epoch when the proposer looked.
+        #[n(1)]
+        expected_epoch: u64,
+        /// The voters that were alive when the proposer looked: until the deadline each must have unwrapped it.
+        #[n(2)]
+        waits_for: Vec<u64>,
+        /// Do not wait for verifiers' caches nor for these voters. Some verifiers will not know the key yet.
+        #[n(3)]
+        force: bool,
+    },
+    /// Marks an authority that has stopped signing, so that agents ask anew for what it signed.
+    #[n(21)]
+    TaintAuthority {
+        /// Which.
+        #[n(0)]
+        authority: AuthorityRef,
+        /// The kind's epoch when the proposer looked.
+        #[n(1)]
+        expected_epoch: u64,
+    },
+    /// Removes an authority that does not sign from bundle and JWKS, though what it signed may still be in use.
+    #[n(22)]
+    RevokeAuthority {
+        /// Which.
+        #[n(0)]
+        authority: AuthorityRef,
+        /// The kind's epoch when the proposer looked.
+        #[n(1)]
+        expected_epoch: u64,
+        /// Do not wait until no node can still be signing with it.
+        #[n(2)]
+        force: bool,
+    },
+    /// Removes an authority of which nothing is valid any more.
+    #[n(23)]
+    RetireAuthority {
+        /// Which.
+        #[n(0)]
+        authority: AuthorityRef,
+        /// The kind's epoch when the proposer looked.
+        #[n(1)]
+        expected_epoch: u64,
+    },
+    /// Asks that the active authorities of these kinds be replaced as soon as it is safe. The leader does it.
+    #[n(24)]
+    RequestRotation {
+        /// Which kinds, all at one log index.
+        #[n(0)]
+        kinds: Vec<AuthorityKind>,
+        /// For people: why.
+        #[n(1)]
+        reason: String,
+        /// Keys that were prepared before this are known to somebody who should not know them: make new ones.
+        #[n(2)]
+        emergency: bool,
+        /// Revoke the replaced ones this many seconds after they stopped signing; `None`: let what they signed end.
+        #[n(3)]
+        revoke_after_secs: Option<u32>,
+    },
+    /// A node has unwrapped keys and could sign with them.
+    #[n(25)]
+    ReportUnwrapped {
+        /// Which node.
+        #[n(0)]
+        node: u64,
+        /// Which keys.
+        #[n(1)]
+        authorities: Vec<AuthorityRef>,
+    },
+}
+
+/// Names one authority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct AuthorityRef {
+    /// Its kind.
+    #[n(0)]
+    pub kind: AuthorityKind,
+    /// Its name.
+    #[n(1)]
+    pub id: KeyId,
+}
+
+impl std::fmt::Display for AuthorityRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.id)
+    }
 }
 
 /// What holds for the whole cluster, set when the trust domain is made.
@@ -140,6 +235,29 @@ pub struct Settings {
     /// Made by `signet dev`: only such a cluster accepts demo issuers, and only its own.
     #[n(8)]
     pub demo: bool,
+    /// How long keys live. `None` in a trust domain made before there was a choice: the defaults.
+    #[n(9)]
+    pub rotation: Option<RotationSettings>,
+}
+
+/// How long keys live, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RotationSettings {
+    /// X.509 root certificates.
+    #[n(0)]
+    pub x509_root_secs: u64,
+    /// X.509 issuing CAs.
+    #[n(1)]
+    pub x509_issuing_secs: u64,
+    /// Keys of JWT-SVIDs.
+    #[n(2)]
+    pub jwt_svid_secs: u64,
+    /// Keys of transaction tokens.
+    #[n(3)]
+    pub transaction_token_secs: u64,
+    /// How long a token key is published before it signs by schedule.
+    #[n(4)]
+    pub publish_secs: u64,
 }
 
 /// A change to one entry: the new spec, and which of its fields count.
@@ -273,5 +391,5 @@ pub enum EntryOutcome {
     Refused(#[n(0)] Refusal),
 }
 
-/// How many authorities of each kind have ever been added: what [`Command::PrepareAuthority`] compares.
-pub type Epochs = BTreeMap<crate::authority::AuthorityKind, u64>;
+/// How many times the authorities of each kind have changed: what commands about one of them compare.
+pub type Epochs = BTreeMap<AuthorityKind, u64>;

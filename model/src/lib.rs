@@ -18,6 +18,7 @@ pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod request_key;
+pub mod rotation;
 pub mod rows;
 pub mod spiffe_id;
 pub mod state;

@@ -1,5 +1,6 @@
 //! The command line: `signet NOUN VERB`.
 
+mod authority;
 mod bundle;
 mod cluster;
 mod config;
@@ -65,6 +66,9 @@ enum Command {
     /// When a majority of the nodes is gone for good: make a survivor a new cluster.
     #[command(subcommand)]
     Recover(recover::Recover),
+    /// The keys by which the trust domain speaks: what signs, what will, what did.
+    #[command(subcommand)]
+    Authority(authority::Authority),
     /// Which tokens may be exchanged by whom.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -117,6 +121,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Bundle(args) => bundle::run(args).await,
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Recover(args) => recover::run(args).await,
+        Command::Authority(args) => authority::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Exchange(args) => exchange::run(args).await,
         Command::Token(args) => return token::run(args).await,
@@ -175,6 +180,12 @@ mod tests {
             &["bundle", "show"],
             &["snapshot", "save"],
             &["snapshot", "status"],
+            &["authority", "show"],
+            &["authority", "prepare"],
+            &["authority", "activate"],
+            &["authority", "taint"],
+            &["authority", "revoke"],
+            &["authority", "rotate"],
             &["policy", "apply"],
             &["policy", "show"],
             &["exchange"],

@@ -1,9 +1,11 @@
 //! Drives a token exchange: who asks, whose token it is, what the rules grant; then signs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
+use signet_model::authority::AuthorityKind;
 use signet_model::caller::Caller;
 use signet_model::exchange::{
     self, Claimed, OAuthCode, OAuthError, Request, Subject, TokenIds, TransactionClaims, UNKNOWN_KEY, authenticate,
@@ -16,7 +18,7 @@ use signet_model::spiffe_id::SpiffeId;
 use signet_model::time::UnixTime;
 
 use super::dice;
-use super::issue::{Issuer, Licence, TokenRecord};
+use super::issue::{Issuer, Licence, TokenRecord, ended};
 use super::issuer_keys::{FetchError, IssuerKeys};
 use super::live::Live;
 use signet_api::service::{Call, TokenAnswer};
@@ -129,6 +131,18 @@ impl Exchange {
         let refused = |refusal: Refusal| unavailable(&refusal);
         let signer = self.issuer.keys.transaction_token().map_err(refused)?;
         let ids = TokenIds { txn: uuid(licence.now).map_err(refused)?, jti: uuid(licence.now).map_err(refused)? };
+        let left = signer.not_after.since(licence.now);
+        if left < Duration::from_secs(1) {
+            return Err(unavailable(&ended(AuthorityKind::TransactionToken)));
+        }
+        // Nothing outlives the key that verifies it.
+        let cut;
+        let grant = if grant.lifetime > left {
+            cut = exchange::Grant { lifetime: left, ..grant.clone() };
+            &cut
+        } else {
+            grant
+        };
         let endpoint = &licence.live.endpoint;
         let claims = TransactionClaims::new(endpoint, request, caller, subject, grant, ids, licence.now)?;
         let caller = Caller::Spiffe { id: caller.clone() };

@@ -16,29 +16,35 @@ use super::config::HttpsConfig;
 use super::issue::{Issuer, X509Request};
 use crate::clock;
 
-/// Keeps a valid certificate in `tls`: renewed at half of its life, at once when the bundle changes.
+/// Keeps a valid certificate in `tls`: renewed at half of its life, at once when the bundle or the issuing CA changes.
 pub(crate) async fn keep(issuer: Arc<Issuer>, tls: Arc<Tls>, names: HttpsConfig, node: u64, stop: CancellationToken) {
     let mut changes = issuer.live.watch();
+    let mut keys = issuer.keys.watch();
     let mut bundle = None;
     let mut renew_at = UnixTime::default();
     loop {
         changes.mark_unchanged();
-        let current = issuer.live.current().map(|live| live.bundle.sequence_number);
+        keys.mark_unchanged();
+        let current = issuer
+            .live
+            .current()
+            .map(|live| (live.bundle.sequence_number, issuer.keys.x509().ok().map(|key| key.id.clone())));
         let mut pause = RETRY;
         if clock::now() >= renew_at || current != bundle {
             match issue(&issuer, &names, node).await.and_then(|(material, renew)| {
                 tls.install(material).map(|()| renew).map_err(|cause| Refusal::new(Reason::Internal, cause.to_string()))
             }) {
-                Ok(renew) => (renew_at, bundle) = (renew, current),
+                Ok(renew) => (renew_at, bundle) = (renew, current.clone()),
                 Err(refusal) => tracing::debug!(%refusal, "no certificate for this node yet"),
             }
         }
-        if bundle.is_some() {
+        if current.is_some() && current == bundle {
             pause = renew_at.since(clock::now()).clamp(RETRY, LOOK);
         }
         tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
+            changed = keys.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 use signet_kms::issuing::IssuingKey;
-use signet_model::authority::KeyId;
+use signet_model::authority::{AuthorityKind, KeyId};
 use signet_model::caller::Caller;
 use signet_model::entry::EntryId;
 use signet_model::jws;
@@ -139,6 +139,9 @@ impl Issuer {
         let default = Duration::from_secs(settings.x509_svid_ttl_secs.into());
         let requested = Duration::from_secs(request.ttl_secs.into());
         let validity = leaf::validity(licence.now, requested, default, &signer.issuer);
+        if validity.not_after <= licence.now {
+            return Err(ended(AuthorityKind::X509Issuing));
+        }
         let tbs = leaf::Template {
             spiffe_id: request.spiffe_id,
             dns_names: request.dns_names,
@@ -249,6 +252,14 @@ impl Issuer {
         }
         Ok(signature)
     }
+}
+
+/// The refusal of a signature that would be worth nothing.
+pub(crate) fn ended(kind: AuthorityKind) -> Refusal {
+    let detail = format!(
+        "the active {kind} authority has ended, and none has taken its place: see `signet authority show` for the plan, and the leader's log for what holds it up"
+    );
+    Refusal::new(Reason::Sealed, detail)
 }
 
 /// The refusal of everything that needs a trust domain.

@@ -7,22 +7,90 @@ use arc_swap::ArcSwap;
 use signet_kms::Backend;
 use signet_kms::issuing::IssuingKey;
 use signet_model::authority::{Authority, AuthorityKind, KeyId, Slot, StoredKey, wrapping_context};
+use signet_model::command::AuthorityRef;
 use signet_model::exchange::TRANSACTION_TOKEN_TYP;
 use signet_model::jws::HeaderSegment;
 use signet_model::jwt_svid;
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
 use signet_model::x509::IssuerView;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Live, LiveState};
 
-/// The active key of each kind, as far as this node has it.
+/// The keys of this node: those that sign, and those that will.
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
+    held: Vec<Held>,
     x509: Option<Arc<X509Key>>,
     jwt_svid: Option<Arc<JwtKey>>,
     transaction_token: Option<Arc<JwtKey>>,
+}
+
+/// An unwrapped key. The last of its holders wipes it.
+#[derive(Debug, Clone)]
+enum Held {
+    X509(Arc<X509Key>),
+    Token(AuthorityKind, Arc<JwtKey>),
+}
+
+impl Held {
+    fn is(&self, authority: &Authority) -> bool {
+        match self {
+            Self::X509(key) => authority.kind == AuthorityKind::X509Issuing && key.id == authority.id,
+            Self::Token(kind, key) => authority.kind == *kind && key.id == authority.id,
+        }
+    }
+
+    fn name(&self) -> AuthorityRef {
+        match self {
+            Self::X509(key) => AuthorityRef { kind: AuthorityKind::X509Issuing, id: key.id.clone() },
+            Self::Token(kind, key) => AuthorityRef { kind: *kind, id: key.id.clone() },
+        }
+    }
+}
+
+impl Keyring {
+    /// Of the keys in `held`, those that sign or will, each in its place. The others are let go: what has stopped
+    /// signing is not kept.
+    fn arrange(live: Option<&Live>, held: impl Iterator<Item = Held>) -> Self {
+        let mut ring = Self::default();
+        for key in held {
+            let Some(authority) = live.and_then(|live| wanted(live).find(|authority| key.is(authority))) else {
+                continue;
+            };
+            if ring.held.iter().any(|other| other.is(authority)) {
+                continue;
+            }
+            if authority.slot == Slot::Active {
+                match &key {
+                    Held::X509(key) => ring.x509 = Some(key.clone()),
+                    Held::Token(AuthorityKind::JwtSvid, key) => ring.jwt_svid = Some(key.clone()),
+                    Held::Token(_, key) => ring.transaction_token = Some(key.clone()),
+                }
+            }
+            ring.held.push(key);
+        }
+        ring
+    }
+
+    /// The names of the keys that sign.
+    fn signing(&self) -> [Option<&KeyId>; 3] {
+        [
+            self.x509.as_ref().map(|key| &key.id),
+            self.jwt_svid.as_ref().map(|key| &key.id),
+            self.transaction_token.as_ref().map(|key| &key.id),
+        ]
+    }
+}
+
+/// The authorities whose keys a node should hold.
+fn wanted(live: &Live) -> impl Iterator<Item = &Authority> {
+    live.issuing.iter().filter(|authority| match authority.slot {
+        Slot::Prepared | Slot::Active => authority.kind != AuthorityKind::X509Root,
+        Slot::Retiring => false,
+    })
 }
 
 /// Signs X.509-SVIDs.
@@ -47,11 +115,12 @@ pub(crate) struct JwtKey {
 pub(crate) struct Keys {
     current: ArcSwap<Keyring>,
     backend: Arc<dyn Backend>,
+    changed: watch::Sender<u64>,
 }
 
 impl Keys {
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { current: ArcSwap::default(), backend })
+        Arc::new(Self { current: ArcSwap::default(), backend, changed: watch::Sender::new(0) })
     }
 
     /// The key that signs X.509-SVIDs.
@@ -72,60 +141,59 @@ impl Keys {
         self.current.load().transaction_token.clone().ok_or_else(|| sealed(AuthorityKind::TransactionToken))
     }
 
-    /// Unwraps what is active and not yet held.
-    async fn refresh(&self, live: &Live) -> Result<(), String> {
-        let held = self.current.load_full();
-        let mut next = Keyring::default();
+    /// What this node holds and could sign with.
+    pub(crate) fn held(&self) -> Vec<AuthorityRef> {
+        self.current.load().held.iter().map(Held::name).collect()
+    }
+
+    /// Counts changes of what is held.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Arranges what is held, and `new`, by the authorities as they are now.
+    fn arrange(&self, live: &LiveState, new: Option<&Held>) {
+        let before = self.current.rcu(|ring| {
+            let live = live.current();
+            Arc::new(Keyring::arrange(live.as_deref(), ring.held.iter().chain(new).cloned()))
+        });
+        if new.is_some() || before.signing() != self.current.load().signing() {
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Unwraps what should be held and is not.
+    async fn unwrap_missing(&self, state: &LiveState) -> Result<(), String> {
+        let Some(live) = state.current() else { return Ok(()) };
         let mut problems = Vec::new();
-        for authority in live.issuing.iter().filter(|authority| authority.slot == Slot::Active) {
-            let added = match authority.kind {
-                AuthorityKind::X509Issuing => {
-                    self.x509_key(live, authority, &held).await.map(|key| next.x509 = Some(key))
-                }
-                AuthorityKind::JwtSvid => {
-                    let key = self.jwt_key(live, authority, held.jwt_svid.as_ref(), jwt_svid::TYP).await;
-                    key.map(|key| next.jwt_svid = Some(key))
-                }
-                AuthorityKind::TransactionToken => {
-                    let held = held.transaction_token.as_ref();
-                    let key = self.jwt_key(live, authority, held, TRANSACTION_TOKEN_TYP).await;
-                    key.map(|key| next.transaction_token = Some(key))
-                }
-                AuthorityKind::X509Root => Ok(()),
-            };
-            if let Err(problem) = added {
-                problems.push(format!("{} {}: {problem}", authority.kind, authority.id));
+        for authority in wanted(&live) {
+            if self.current.load().held.iter().any(|held| held.is(authority)) {
+                continue;
+            }
+            match self.take_up(&live, authority).await {
+                Ok(held) => self.arrange(state, Some(&held)),
+                Err(problem) => problems.push(format!("{} {}: {problem}", authority.kind, authority.id)),
             }
         }
-        self.current.store(Arc::new(next));
         if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
     }
 
-    async fn x509_key(&self, live: &Live, authority: &Authority, held: &Keyring) -> Result<Arc<X509Key>, String> {
-        if let Some(held) = held.x509.as_ref().filter(|held| held.id == authority.id) {
-            return Ok(held.clone());
-        }
-        let issuer = IssuerView::new(&authority.certificate, &authority.public_key, &live.settings.trust_domain)
-            .map_err(|cause| cause.to_string())?;
-        Ok(Arc::new(X509Key { issuer, key: self.unwrap(live, authority).await?, id: authority.id.clone() }))
-    }
-
-    async fn jwt_key(
-        &self,
-        live: &Live,
-        authority: &Authority,
-        held: Option<&Arc<JwtKey>>,
-        typ: &str,
-    ) -> Result<Arc<JwtKey>, String> {
-        if let Some(held) = held.filter(|held| held.id == authority.id) {
-            return Ok(held.clone());
-        }
-        Ok(Arc::new(JwtKey {
-            header: HeaderSegment::es256(&authority.id, typ),
-            key: self.unwrap(live, authority).await?,
-            id: authority.id.clone(),
-            not_after: authority.not_after,
-        }))
+    async fn take_up(&self, live: &Live, authority: &Authority) -> Result<Held, String> {
+        let id = authority.id.clone();
+        let typ = match authority.kind {
+            AuthorityKind::X509Issuing => {
+                let trust_domain = &live.settings.trust_domain;
+                let issuer = IssuerView::new(&authority.certificate, &authority.public_key, trust_domain)
+                    .map_err(|cause| cause.to_string())?;
+                return Ok(Held::X509(Arc::new(X509Key { issuer, key: self.unwrap(live, authority).await?, id })));
+            }
+            AuthorityKind::JwtSvid => jwt_svid::TYP,
+            AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,
+            AuthorityKind::X509Root => return Err("a root stays in its backend".to_owned()),
+        };
+        let header = HeaderSegment::es256(&id, typ);
+        let key = self.unwrap(live, authority).await?;
+        Ok(Held::Token(authority.kind, Arc::new(JwtKey { header, key, id, not_after: authority.not_after })))
     }
 
     async fn unwrap(&self, live: &Live, authority: &Authority) -> Result<IssuingKey, String> {
@@ -150,15 +218,30 @@ pub(super) fn context(trust_domain: &str, cluster_id: &str, authority: &Authorit
     wrapping_context(trust_domain, cluster_id, authority.kind, &authority.id, &authority.public_key)
 }
 
-/// Keeps the keyring in step with the replicated authorities, and tries again while a key cannot be unwrapped.
+/// Keeps the keyring in step with the replicated authorities. What signs changes at once, and never waits for the
+/// backend; what is missing is unwrapped beside it, and tried again while it cannot be.
 pub(crate) async fn keep(keys: &Keys, live: &LiveState, stop: CancellationToken) {
+    tokio::join!(follow(keys, live, &stop), unwrap(keys, live, &stop));
+}
+
+async fn follow(keys: &Keys, live: &LiveState, stop: &CancellationToken) {
+    let mut changes = live.watch();
+    loop {
+        changes.mark_unchanged();
+        keys.arrange(live, None);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn unwrap(keys: &Keys, live: &LiveState, stop: &CancellationToken) {
     let mut changes = live.watch();
     loop {
         changes.mark_unchanged();
         let mut again = None;
-        if let Some(live) = live.current()
-            && let Err(problem) = keys.refresh(&live).await
-        {
+        if let Err(problem) = keys.unwrap_missing(live).await {
             tracing::error!("sealed: this node cannot sign with every key: {problem}");
             again = Some(RETRY);
         }

@@ -20,6 +20,7 @@ mod ledger;
 mod live;
 mod logging;
 mod metrics;
+mod rotation;
 mod service;
 mod upkeep;
 
@@ -56,6 +57,7 @@ use self::keyring::Keys;
 use self::lease::Lease;
 use self::live::{LiveState, Machine};
 use self::metrics::Metrics;
+use self::rotation::Rotation;
 use self::service::NodeService;
 use crate::clock;
 
@@ -131,12 +133,14 @@ impl Server {
         let metrics = Arc::new(Metrics::new(doors.limits.total.clone()));
         let schedule = config.backups.clone().map(|it| Schedule::new(it, &config.data_dir, metrics.clone()));
         let schedule = schedule.transpose().map_err(anyhow::Error::msg)?;
+        let rotation = Arc::new(Rotation { node: node.clone(), live: live.clone(), backend: backend.clone() });
         let service = Arc::new(NodeService {
             node: node.clone(),
             issuer: issuer.clone(),
             exchange: Exchange::new(issuer.clone(), issuer_keys),
             backups: Backups::new(node.clone(), live.clone(), schedule),
             cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
+            rotation,
             metrics: metrics.clone(),
         });
         let tls = Tls::new(Arc::new(clock::now));
@@ -153,6 +157,7 @@ impl Server {
         upkeep::start(&upkeep, &config, &node, &service.issuer, &tls, &stop_upkeep);
         let (backups, until) = (service.clone(), stop_upkeep.clone());
         upkeep.spawn(async move { backups.backups.keep_schedule(until).await });
+        upkeep.spawn(service.rotation.clone().lead(stop_upkeep.clone()));
         health.set_started();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), peer = %node.peer_address(), "started");
 

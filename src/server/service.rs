@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use signet_api::service::{
-    BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, Page, Service,
-    SnapshotStream, TokenAnswer,
+    Authorities, AuthorityChange, BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken,
+    NewX509Svid, Page, Service, SnapshotStream, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
@@ -28,6 +28,7 @@ use super::exchange::{Exchange, refusal};
 use super::issue::{Issuer, JwtRequest, Licence, Unreleased, X509Request, not_initialized};
 use super::live::Live;
 use super::metrics::Metrics;
+use super::rotation::Rotation;
 use super::{entries, ledger};
 
 /// One node, as its doors see it.
@@ -38,6 +39,7 @@ pub(crate) struct NodeService {
     pub(crate) exchange: Exchange,
     pub(crate) cluster: Cluster,
     pub(crate) backups: Backups,
+    pub(crate) rotation: Arc<Rotation>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -310,6 +312,19 @@ impl Service for NodeService {
         let view = ledger::read(&self.node, call).await?;
         let stored = state::policy(&view).map_err(ledger::damaged)?;
         Ok(stored.map_or((0, String::new()), |stored| (stored.version, stored.document)))
+    }
+
+    async fn authorities(&self, call: &Call) -> Result<Authorities, Refusal> {
+        self.rotation.show(call).await
+    }
+
+    async fn change_authority(
+        &self,
+        call: &Call,
+        change: AuthorityChange,
+        dry_run: bool,
+    ) -> Result<Authorities, Refusal> {
+        self.rotation.change(call, change, dry_run).await
     }
 }
 

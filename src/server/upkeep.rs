@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::config::Config;
 use super::issue::Issuer;
 use super::journal::{self, Journal};
-use super::{disk, identity, keyring, lease};
+use super::{disk, identity, keyring, lease, rotation};
 
 /// Starts everything that runs until `stop`.
 pub(super) fn start(
@@ -28,6 +28,7 @@ pub(super) fn start(
 ) {
     let (the_issuer, the_stop) = (issuer.clone(), stop.clone());
     tasks.spawn(async move { keyring::keep(&the_issuer.keys, &the_issuer.live, the_stop).await });
+    tasks.spawn(rotation::report(node.clone(), issuer.live.clone(), issuer.keys.clone(), stop.clone()));
 
     let (the_issuer, the_node, the_stop) = (issuer.clone(), node.clone(), stop.clone());
     tasks.spawn(async move {

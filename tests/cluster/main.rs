@@ -21,4 +21,5 @@ mod operator;
 mod recover;
 mod refusals;
 mod retries;
+mod rotation;
 mod secrets;

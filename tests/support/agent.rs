@@ -5,7 +5,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 use signet_api::client::{AdminClient, AgentClient, AgentIdentity, ClientError, HttpAnswer, TokenClient, Trust};
 use signet_model::entry::{EntrySpec, Selector};
-use signet_model::svid::X509Svid;
+use signet_model::svid::{TrustBundle, X509Svid};
 
 use super::clock::clock;
 use super::node::Node;
@@ -21,11 +21,16 @@ pub(crate) struct Agent {
 impl Agent {
     /// Has an administrator mint the SVID at `node`.
     pub(crate) async fn minted(node: &Node, spiffe_id: &str) -> Self {
-        let admin = node.admin().await;
+        Self::try_minted(node, spiffe_id, 0).await.unwrap()
+    }
+
+    /// As [`minted`](Self::minted), for so many seconds, at a node that may be down.
+    pub(crate) async fn try_minted(node: &Node, spiffe_id: &str, ttl_secs: u32) -> Result<Self, String> {
+        let admin = AdminClient::connect(&node.socket()).await.map_err(|e| e.to_string())?;
         let (key, csr) = request(&[spiffe_id]);
-        let svid = admin.mint_x509_svid(csr, 0).await.unwrap();
-        let trust = trust(&admin).await;
-        Self { spiffe_id: spiffe_id.to_owned(), svid, key, trust }
+        let svid = admin.mint_x509_svid(csr, ttl_secs).await.map_err(|e| e.to_string())?;
+        let bundle = admin.bundle().await.map_err(|e| e.to_string())?;
+        Ok(Self { spiffe_id: spiffe_id.to_owned(), svid, key, trust: trusting(bundle) })
     }
 
     fn identity(&self) -> AgentIdentity {
@@ -58,7 +63,10 @@ impl Agent {
 
 /// Trust in what the node's bundle holds now.
 pub(crate) async fn trust(admin: &AdminClient) -> Trust {
-    let bundle = admin.bundle().await.unwrap();
+    trusting(admin.bundle().await.unwrap())
+}
+
+fn trusting(bundle: TrustBundle) -> Trust {
     let anchors = bundle.x509_authorities.iter().map(|a| CertificateDer::from(a.certificate.clone())).collect();
     Trust { trust_domain: bundle.trust_domain, anchors, clock: clock() }
 }

@@ -67,12 +67,36 @@ impl Cluster {
         Self::of_one_on(Vec::new(), alone, trust_domain, lease).await
     }
 
+    /// Three nodes whose `[trust_domain]` says more.
+    pub(crate) async fn of_three_saying(lease: &str, more: &str) -> Self {
+        let settings = ("example.org", lease, more);
+        let mut cluster = Self::of_one_saying(Vec::new(), Some(Alone::turn().await), settings).await;
+        for _ in 0..2 {
+            cluster.add_node().await;
+        }
+        cluster.all_ready().await;
+        cluster
+    }
+
     /// One node on the first of these hosts, or on loopback.
     pub(crate) async fn of_one_on(hosts: Vec<Host>, alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
+        Self::of_one_saying(hosts, alone, (trust_domain, lease, "")).await
+    }
+
+    async fn of_one_saying(
+        hosts: Vec<Host>,
+        alone: Option<Alone>,
+        (trust_domain, lease, more): (&str, &str, &str),
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("signet-").tempdir().unwrap();
         let key_file = folder.path().join("kek");
         run(None, &["key", "generate", arg(&key_file)]).done();
-        let settings = Settings { trust_domain: trust_domain.to_owned(), issuance_lease: lease.to_owned(), key_file };
+        let settings = Settings {
+            trust_domain: trust_domain.to_owned(),
+            issuance_lease: lease.to_owned(),
+            more: more.to_owned(),
+            key_file,
+        };
         let host = hosts.first().cloned().unwrap_or_default();
         let mut node = Node::on(host, folder.path().join("node-1"), &settings);
         node.start(None);

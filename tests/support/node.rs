@@ -34,6 +34,8 @@ pub(crate) struct Node {
 pub(crate) struct Settings {
     pub(crate) trust_domain: String,
     pub(crate) issuance_lease: String,
+    /// More lines of the section `[trust_domain]`, and sections below it.
+    pub(crate) more: String,
     /// The key-encryption key that every node gets.
     pub(crate) key_file: PathBuf,
 }
@@ -56,7 +58,7 @@ impl Node {
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
              names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
-             [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n{}",
+             [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n{}\n{}",
             node.data(),
             node.grpc,
             node.host.address,
@@ -65,6 +67,7 @@ impl Node {
             settings.key_file.display(),
             settings.trust_domain,
             settings.issuance_lease,
+            settings.more,
             // What each of many nodes sets aside would be missed on a disk that they share.
             if node.host.disk_bytes.is_none() { "[disk]\nballast = \"0B\"\n" } else { "" },
         );

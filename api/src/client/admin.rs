@@ -38,7 +38,7 @@ use crate::wire::filter::{from_filter, to_count};
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     channel: Channel,
-    manner: Manner,
+    pub(super) manner: Manner,
 }
 
 /// A registration entry as the wire shows it.

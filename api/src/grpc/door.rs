@@ -22,9 +22,11 @@ use crate::connections::Limits;
 use crate::health::Health;
 use crate::load::{Held, Load, Metered, Slot};
 use crate::methods::{self, Method, Target, Who};
+use crate::proto::authority::authorities_server::AuthoritiesServer;
 use crate::proto::bundle::bundle_server::BundleServer;
 use crate::proto::cluster::cluster_server::ClusterServer;
 use crate::proto::entry::entry_server::EntryServer;
+use crate::proto::local_authority::local_authority_server::LocalAuthorityServer;
 use crate::proto::policy::policy_server::PolicyServer;
 use crate::proto::snapshot::snapshot_server::SnapshotServer;
 use crate::proto::svid::svid_server::SvidServer;
@@ -95,6 +97,8 @@ pub(super) struct Door {
     cluster: ClusterServer<Handler>,
     policy: PolicyServer<Handler>,
     snapshot: SnapshotServer<Handler>,
+    authority: AuthoritiesServer<Handler>,
+    local_authority: LocalAuthorityServer<Handler>,
     health: HealthServer<HealthAnswers>,
     reflection: Option<Reflection>,
 }
@@ -125,8 +129,10 @@ impl Door {
             svid: SvidServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             bundle: BundleServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(handler.clone()).max_decoding_message_size(limit),
-            policy: PolicyServer::from_arc(handler.clone()).max_decoding_message_size(limit),
-            snapshot: SnapshotServer::from_arc(handler).max_decoding_message_size(limit),
+            snapshot: SnapshotServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            authority: AuthoritiesServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            local_authority: LocalAuthorityServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            policy: PolicyServer::from_arc(handler).max_decoding_message_size(limit),
             health: parts.health.clone(),
             reflection: parts.reflection.clone(),
         }
@@ -150,6 +156,8 @@ impl Door {
             Target::Cluster => self.cluster.clone().call(request),
             Target::Policy => self.policy.clone().call(request),
             Target::Snapshot => self.snapshot.clone().call(request),
+            Target::Authority => self.authority.clone().call(request),
+            Target::LocalAuthority => self.local_authority.clone().call(request),
             Target::Health => self.health.clone().call(request),
             Target::Reflection => match self.reflection.clone() {
                 Some(mut reflection) => reflection.call(request),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use signet_api::health::Health;
 use signet_api::service::{
-    BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken, NewX509Svid, NodeStatus, Page,
-    Service, SnapshotStream, TokenAnswer,
+    Authorities, AuthorityChange, BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken,
+    NewX509Svid, NodeStatus, Page, Service, SnapshotStream, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
@@ -259,6 +259,21 @@ impl Service for Fake {
     async fn policy(&self, call: &Call) -> Result<(u64, String), Refusal> {
         self.note("policy", call)?;
         Ok((3, "rules: []\n".into()))
+    }
+
+    async fn authorities(&self, call: &Call) -> Result<Authorities, Refusal> {
+        self.note("authorities", call)?;
+        Ok(crate::authorities::sample())
+    }
+
+    async fn change_authority(
+        &self,
+        call: &Call,
+        change: AuthorityChange,
+        dry_run: bool,
+    ) -> Result<Authorities, Refusal> {
+        self.note(if dry_run { "try_authority" } else { "change_authority" }, call)?;
+        Ok(crate::authorities::changed(change))
     }
 }
 

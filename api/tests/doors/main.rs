@@ -9,6 +9,7 @@
     reason = "helpers of tests may do what tests may"
 )]
 
+mod authorities;
 mod authorization;
 mod batches;
 mod documents;

@@ -206,3 +206,25 @@ impl ServerCertVerifier for Anyone {
         rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[tokio::test]
+async fn a_caller_whose_anchor_is_taken_away_is_disconnected_and_others_are_not() {
+    let node = Node::start().await;
+    let agent = soon(node.agent(Some(node.pki.agent()))).await.unwrap();
+    let anonymous = soon(node.agent(None)).await.unwrap();
+    let other = Pki::new();
+    let with = |anchors| signet_api::tls::TlsMaterial { anchors, ..node.pki.server() };
+    node.tls.install(with(vec![node.pki.anchor.clone(), other.anchor.clone()])).unwrap();
+    agent.bundle().await.expect("an anchor more changes nothing");
+    node.tls.install(with(vec![other.anchor.clone()])).unwrap();
+    let refused = soon(async {
+        loop {
+            match agent.bundle().await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    });
+    assert_eq!(refused.await.code, "unreachable");
+    anonymous.bundle().await.expect("who showed nothing loses nothing");
+}

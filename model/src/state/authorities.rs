@@ -1,9 +1,8 @@
 //! Authorities by kind, and the bundle they make up.
 
-use super::{load, settings, store};
-use crate::authority::{Authority, AuthorityKind};
-use crate::command::Outcome;
-use crate::refusal::{Reason, Refusal};
+use super::{Position, load, settings, store};
+use crate::authority::{Authority, AuthorityKind, Life, Slot};
+use crate::command::AuthorityRef;
 use crate::rows::{Rows, RowsMut, Space};
 use crate::stored::{StoredFormError, from_bytes};
 use crate::svid::{JwtAuthority, TrustBundle, X509Authority};
@@ -19,7 +18,7 @@ pub fn authorities(rows: &dyn Rows, kind: AuthorityKind) -> Result<Vec<Authority
         .collect()
 }
 
-/// How many authorities of a kind have ever been added.
+/// How many times the authorities of a kind have changed.
 ///
 /// # Errors
 /// A row is damaged; the node must stop.
@@ -39,15 +38,15 @@ pub fn trust_bundle(rows: &dyn Rows) -> Result<Option<TrustBundle>, StoredFormEr
         trust_domain: settings.trust_domain,
         x509_authorities: roots
             .into_iter()
-            .map(|root| X509Authority { certificate: root.certificate, tainted: false })
+            .map(|root| X509Authority { tainted: root.is_tainted(), certificate: root.certificate })
             .collect(),
         jwt_authorities: jwt
             .into_iter()
             .map(|key| JwtAuthority {
+                tainted: key.is_tainted(),
                 public_key: key.public_key,
                 key_id: key.id,
                 expires_at_secs: key.not_after.secs(),
-                tainted: false,
             })
             .collect(),
         refresh_hint_secs: settings.refresh_hint_secs,
@@ -55,27 +54,43 @@ pub fn trust_bundle(rows: &dyn Rows) -> Result<Option<TrustBundle>, StoredFormEr
     }))
 }
 
-pub(super) fn prepare(
-    rows: &mut dyn RowsMut,
-    authority: &Authority,
-    expected_epoch: u64,
-) -> Result<Outcome, StoredFormError> {
-    let present = epoch(rows, authority.kind)?;
-    if present != expected_epoch {
-        let detail = format!("another {} authority was added meanwhile; look again and retry", authority.kind);
-        return Ok(Outcome::Refused(Refusal::new(Reason::Conflict, detail)));
-    }
-    add(rows, authority)?;
-    Ok(Outcome::Done)
+pub(super) fn authority(rows: &dyn Rows, which: &AuthorityRef) -> Result<Option<Authority>, StoredFormError> {
+    load(rows, Space::Authorities, &row_key(which.kind, &which.id))
 }
 
-pub(super) fn add(rows: &mut dyn RowsMut, authority: &Authority) -> Result<(), StoredFormError> {
-    let mut key = vec![kind_number(authority.kind)];
-    key.extend_from_slice(authority.id.as_bytes());
-    store(rows, Space::Authorities, &key, authority);
-    let next = epoch(rows, authority.kind)? + 1;
-    store(rows, Space::Meta, &epoch_key(authority.kind), &next);
-    let published = match authority.kind {
+/// Adds one of the trust domain's first authorities.
+pub(super) fn add_first(
+    rows: &mut dyn RowsMut,
+    position: Position,
+    authority: &Authority,
+) -> Result<(), StoredFormError> {
+    let mut authority = authority.clone();
+    authority.life = Life {
+        added_at_index: position.index,
+        published_at: Some(position.at),
+        activated_at: (authority.slot == Slot::Active).then_some(position.at),
+        issuer: authority.life.issuer,
+        ..Life::default()
+    };
+    put(rows, &authority);
+    changed(rows, authority.kind)
+}
+
+/// Writes an authority as it now is. Whoever changes more than a report calls [`changed`] too.
+pub(super) fn put(rows: &mut dyn RowsMut, authority: &Authority) {
+    store(rows, Space::Authorities, &row_key(authority.kind, &authority.id), authority);
+}
+
+/// Removes an authority, its wrapped key with it.
+pub(super) fn remove(rows: &mut dyn RowsMut, authority: &Authority) {
+    rows.delete(Space::Authorities, &row_key(authority.kind, &authority.id));
+}
+
+/// Counts a change of a kind, and of the bundle where the kind stands in it.
+pub(super) fn changed(rows: &mut dyn RowsMut, kind: AuthorityKind) -> Result<(), StoredFormError> {
+    let next = epoch(rows, kind)? + 1;
+    store(rows, Space::Meta, &epoch_key(kind), &next);
+    let published = match kind {
         AuthorityKind::X509Root | AuthorityKind::JwtSvid => true,
         AuthorityKind::X509Issuing | AuthorityKind::TransactionToken => false,
     };
@@ -86,12 +101,16 @@ pub(super) fn add(rows: &mut dyn RowsMut, authority: &Authority) -> Result<(), S
     Ok(())
 }
 
+fn row_key(kind: AuthorityKind, id: &str) -> Vec<u8> {
+    [&[kind_number(kind)], id.as_bytes()].concat()
+}
+
 fn epoch_key(kind: AuthorityKind) -> Vec<u8> {
     [b"epoch/".as_slice(), &[kind_number(kind)]].concat()
 }
 
 /// Stored form: the first byte of an authority's row key.
-const fn kind_number(kind: AuthorityKind) -> u8 {
+pub(super) const fn kind_number(kind: AuthorityKind) -> u8 {
     match kind {
         AuthorityKind::X509Root => 0,
         AuthorityKind::X509Issuing => 1,

@@ -8,6 +8,7 @@ mod entries;
 mod issuance;
 mod policy;
 mod requests;
+mod rotation;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -19,6 +20,7 @@ pub use entries::{children, entries_by_spiffe_id, entry, list, merged};
 pub use issuance::{IssuanceBatch, committed_position, issuance_batches};
 pub use policy::{StoredPolicy, policy};
 pub use requests::first_outcome;
+pub use rotation::hierarchy;
 pub use verify::{Findings, SHOWN_PROBLEMS, SpaceFindings, verify};
 
 use crate::command::{Command, Outcome, Proposal, Settings};
@@ -51,7 +53,7 @@ pub fn apply(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) ->
 
 fn carry_out(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) -> Result<Outcome, StoredFormError> {
     match &proposal.command {
-        Command::Establish { settings, authorities } => establish(rows, settings, authorities),
+        Command::Establish { settings, authorities } => establish(rows, position, settings, authorities),
         Command::CreateEntries { entries } => entries::create(rows, position, &proposal.caller, entries),
         Command::UpdateEntries { changes } => entries::update(rows, position, &proposal.caller, changes),
         Command::DeleteEntries { ids } => entries::delete(rows, ids),
@@ -61,10 +63,14 @@ fn carry_out(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) ->
         Command::RecordIssuance { node, first, records, not_after_secs } => {
             issuance::record(rows, position, *node, *first, records, *not_after_secs)
         }
-        Command::PrepareAuthority { authority, expected_epoch } => {
-            authorities::prepare(rows, authority, *expected_epoch)
-        }
         Command::Remember { answer } => Ok(Outcome::Remembered { answer: answer.clone() }),
+        Command::PrepareAuthority { .. }
+        | Command::ActivateAuthority { .. }
+        | Command::TaintAuthority { .. }
+        | Command::RevokeAuthority { .. }
+        | Command::RetireAuthority { .. }
+        | Command::RequestRotation { .. }
+        | Command::ReportUnwrapped { .. } => rotation::apply(rows, position, proposal),
     }
 }
 
@@ -78,6 +84,7 @@ pub fn settings(rows: &dyn Rows) -> Result<Option<Settings>, StoredFormError> {
 
 fn establish(
     rows: &mut dyn RowsMut,
+    position: Position,
     settings: &Settings,
     first: &[crate::authority::Authority],
 ) -> Result<Outcome, StoredFormError> {
@@ -87,7 +94,7 @@ fn establish(
     }
     store(rows, Space::Meta, SETTINGS, settings);
     for authority in first {
-        authorities::add(rows, authority)?;
+        authorities::add_first(rows, position, authority)?;
     }
     Ok(Outcome::Done)
 }

@@ -57,6 +57,7 @@ impl Cluster {
             refresh_hint_secs: 300,
             lease_secs: 30,
             demo: false,
+            rotation: None,
         };
         let authority = crate::authority::Authority {
             kind: crate::authority::AuthorityKind::JwtSvid,
@@ -67,6 +68,7 @@ impl Cluster {
             key: crate::authority::StoredKey::Wrapped { for_recipients: Vec::new() },
             created_at: UnixTime::from_secs(1),
             not_after: UnixTime::from_secs(2),
+            life: crate::authority::Life::default(),
         };
         assert_eq!(self.apply(Command::Establish { settings, authorities: vec![authority] }), Outcome::Done);
     }

@@ -10,6 +10,7 @@ use crate::authority::{Authority, AuthorityKind};
 use crate::entry::{EntryId, RegistrationEntry};
 use crate::policy::Policy;
 use crate::record::IssuanceRecord;
+use crate::rotation::{PastAuthority, RotationRequest};
 use crate::rows::{Rows, Space};
 use crate::stored::from_bytes;
 
@@ -190,6 +191,8 @@ impl Judge<'_> {
             b"settings" => settings(self.rows).map(|_| ()),
             b"bundle_sequence" => from_bytes::<u64>(value).map(|_| ()),
             key if key.starts_with(b"epoch/") => from_bytes::<u64>(value).map(|_| ()),
+            key if key.starts_with(b"rotation/") => from_bytes::<RotationRequest>(value).map(|_| ()),
+            key if key.starts_with(b"past/") => from_bytes::<PastAuthority>(value).map(|_| ()),
             _ => {
                 self.unjudged += 1;
                 Ok(())
@@ -212,7 +215,9 @@ impl Judge<'_> {
         for (kind, count) in AuthorityKind::ALL.iter().zip(self.authorities) {
             match epoch(self.rows, *kind) {
                 Ok(ever) if ever < count => {
-                    self.problem(format!("there are {count} {kind} authorities, and only {ever} were ever added"));
+                    self.problem(format!(
+                        "there are {count} {kind} authorities, and only {ever} changes were ever made to them"
+                    ));
                 }
                 Ok(_) => {}
                 Err(cause) => self.problem(format!("the count of {kind} authorities: {cause}")),

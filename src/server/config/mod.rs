@@ -9,6 +9,7 @@ mod keys;
 mod limits;
 mod log;
 mod peer;
+mod rotation;
 mod trust_domain;
 
 use std::fmt;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use signet_model::command::RotationSettings;
+use signet_model::rotation::CLOCK_TOLERANCE;
 use signet_model::spiffe_id::TrustDomain;
 
 use super::Mistakes;
@@ -16,6 +18,7 @@ pub(crate) struct TrustDomainConfig {
     pub(crate) jwt_svid_ttl: Duration,
     pub(crate) refresh_hint: Duration,
     pub(crate) issuance_lease: Duration,
+    pub(crate) rotation: RotationSettings,
     /// Made by `signet dev`.
     pub(crate) demo: bool,
 }
@@ -30,6 +33,7 @@ pub(super) struct Raw {
     jwt_svid_ttl: Option<String>,
     refresh_hint: Option<String>,
     issuance_lease: Option<String>,
+    rotation: super::rotation::Raw,
     demo: bool,
 }
 
@@ -57,6 +61,8 @@ impl Raw {
         let jwt_svid_ttl = within("jwt_svid_ttl", self.jwt_svid_ttl, 5 * MINUTE, SECOND, 24 * HOUR);
         let refresh_hint = within("refresh_hint", self.refresh_hint, 5 * MINUTE, SECOND, 24 * HOUR);
         let issuance_lease = within("issuance_lease", self.issuance_lease, 30 * SECOND, 2 * SECOND, HOUR);
+        let (hint, lease) = (refresh_hint.unwrap_or(MINUTE), issuance_lease.unwrap_or(MINUTE));
+        let rotation = self.rotation.check(hint, hint + lease + CLOCK_TOLERANCE, mistakes);
         Some(TrustDomainConfig {
             name: name?,
             token_issuer: token_issuer?,
@@ -65,6 +71,7 @@ impl Raw {
             jwt_svid_ttl: jwt_svid_ttl?,
             refresh_hint: refresh_hint?,
             issuance_lease: issuance_lease?,
+            rotation: rotation?,
             demo: self.demo,
         })
     }

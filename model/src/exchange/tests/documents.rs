@@ -1,7 +1,7 @@
 //! The public documents.
 
 use super::*;
-use crate::authority::{Authority, AuthorityKind, Slot, StoredKey};
+use crate::authority::{Authority, AuthorityKind, Life, Slot, StoredKey};
 
 #[test]
 fn published_keys_verify_and_are_those_of_transaction_tokens_alone() {
@@ -15,6 +15,7 @@ fn published_keys_verify_and_are_those_of_transaction_tokens_alone() {
         key: StoredKey::Wrapped { for_recipients: Vec::new() },
         created_at: NOW,
         not_after: NOW,
+        life: Life::default(),
     };
     let authorities = [
         authority(&txn, AuthorityKind::TransactionToken, Slot::Prepared),
