@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "spire/api/types/types.proto",
     "spire/api/server/entry/v1/entry.proto",
     "spire/api/server/svid/v1/svid.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 9] = [
     "spire/api/server/localauthority/v1/localauthority.proto",
     "signet/authority/v1/authority.proto",
     "signet/cluster/v1/cluster.proto",
+    "signet/ops/v1/ops.proto",
     "signet/policy/v1/policy.proto",
     "signet/snapshot/v1/snapshot.proto",
 ];

@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod dev;
+mod doctor;
 mod duration;
 mod server;
 mod size;

@@ -9,6 +9,7 @@ mod entry;
 mod handler;
 mod health;
 mod local_authority;
+mod ops;
 mod policy;
 mod snapshot;
 mod socket;

@@ -12,6 +12,7 @@ pub mod health;
 pub mod https;
 pub mod load;
 pub mod methods;
+pub mod ops;
 pub mod proto;
 pub mod service;
 pub mod status;

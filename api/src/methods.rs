@@ -24,6 +24,7 @@ pub(crate) enum Target {
     Snapshot,
     Authority,
     LocalAuthority,
+    Ops,
     Health,
     Reflection,
 }
@@ -163,6 +164,10 @@ pub const METHODS: &[Method] = &[
     offered(Target::Authority, Administrator, "/signet.authority.v1.Authorities/Taint"),
     offered(Target::Authority, Administrator, "/signet.authority.v1.Authorities/Revoke"),
     offered(Target::Authority, Administrator, "/signet.authority.v1.Authorities/Rotate"),
+    offered(Target::Ops, Administrator, "/signet.ops.v1.Ops/Diagnose"),
+    offered(Target::Ops, Administrator, "/signet.ops.v1.Ops/CollectDebug"),
+    offered(Target::Ops, Administrator, "/signet.ops.v1.Ops/UpgradeStatus"),
+    offered(Target::Ops, Administrator, "/signet.ops.v1.Ops/FinalizeUpgrade"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Check"),
     offered(Target::Health, Anybody, "/grpc.health.v1.Health/Watch"),
     offered(Target::Reflection, Administrator, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),

@@ -65,6 +65,11 @@ package! {
 }
 
 package! {
+    /// `signet.ops.v1`
+    ops = "signet.ops.v1"
+}
+
+package! {
     /// `signet.policy.v1`
     policy = "signet.policy.v1"
 }

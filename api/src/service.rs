@@ -18,6 +18,8 @@ use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 use signet_model::time::UnixTime;
 
+use crate::ops::Ops;
+
 /// One call: who asked, proven by the door it came through, and how long they will wait.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -72,7 +74,7 @@ impl Covers {
 /// Everything that can be asked of a node. Authorization that depends only on the door (admin socket or TLS port, with
 /// or without an SVID) is the door's; what depends on entries and policy is the implementation's.
 #[async_trait]
-pub trait Service: Send + Sync + 'static {
+pub trait Service: Ops {
     /// Entries that match, in order of their ids, after `page.after`.
     async fn list_entries(&self, call: &Call, filter: &EntryFilter, page: &Page) -> Result<EntryPage, Refusal>;
     /// How many entries match.

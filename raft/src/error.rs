@@ -67,6 +67,9 @@ pub enum OpenError {
         /// Which parts disagree.
         detail: String,
     },
+    /// The cluster's feature level is higher than this program knows.
+    #[error("{0}")]
+    TooOld(String),
     /// Raft did not start on what is stored.
     #[error("raft did not start: {0}")]
     Raft(String),
@@ -111,6 +114,9 @@ pub enum JoinError {
     /// The token's time has passed.
     #[error("this join token has expired; make a new one with `signet cluster join-token`")]
     ExpiredToken,
+    /// The cluster's feature level is higher than this program knows.
+    #[error("this program is too old for the cluster; install the version that its members run")]
+    TooOld,
     /// This node is a member already.
     #[error("node {node_id} is a member of cluster {cluster_id} already; nothing was changed")]
     AlreadyMember {

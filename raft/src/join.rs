@@ -106,6 +106,7 @@ async fn ask(node: &Node, token: &JoinToken, member: &PeerNode) -> Result<Admitt
         cluster: token.cluster.to_vec().into(),
         secret: token.secret.bytes().to_vec().into(),
         address: node.peer_address(),
+        feature_level: node.inner.state.known_level(),
     };
     let reply = timeout(ASK, client.join(request)).await;
     driver.abort();
@@ -126,6 +127,7 @@ async fn ask(node: &Node, token: &JoinToken, member: &PeerNode) -> Result<Admitt
                  directory"
                     .into(),
             )),
+            Ok(Refusal::TooOld) => Asked::Refused(JoinError::TooOld),
             Ok(Refusal::NoQuorum) => Asked::Elsewhere("it has no leader with a quorum".into()),
             Ok(Refusal::Unspecified) | Err(_) => {
                 Asked::Elsewhere("it refused for a reason this program does not know".into())

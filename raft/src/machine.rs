@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use signet_model::rows::{Rows, RowsMut, Space};
 use signet_model::time::UnixTime;
 
+use crate::feature::FEATURE_LEVEL;
+
 /// The meaning of the commands that a [`Node`](crate::Node) replicates.
 pub trait StateMachine: Send + Sync + 'static {
     /// Applies one command to `rows` and returns its outcome. Deterministic and total: a refusal is an outcome.
@@ -13,6 +15,11 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Only for a command that this program does not know, because a newer one proposed it: the node stops rather than
     /// let its state drift from the others'.
     fn apply(&self, rows: &mut dyn RowsMut, context: ApplyContext, command: &[u8]) -> Result<Vec<u8>, UnknownCommand>;
+
+    /// The highest feature level whose commands and rows it knows.
+    fn feature_level(&self) -> u32 {
+        FEATURE_LEVEL
+    }
 
     /// Told after the commands up to `index` have become visible, with the spaces in which rows changed; at start and
     /// after a snapshot was installed with every space. For refreshing caches; runs on the apply path, so be brief.

@@ -166,6 +166,7 @@ impl Node {
         self.become_member(record).await.map_err(|cause| failed(&cause))?;
         let member = self.member().ok_or_else(|| failed(&"the node is stopping"))?;
         member.barrier(INIT_TIMEOUT).await.map_err(|cause| failed(&cause))?;
+        self.begin_with_what_is_known(INIT_TIMEOUT).await.map_err(|cause| failed(&cause))?;
         self.identity().ok_or_else(|| failed(&"the node is stopping"))
     }
 

@@ -136,6 +136,8 @@ pub struct NodeStatus {
     pub version: Option<String>,
     /// How much room its disk has left; `None` if it did not answer.
     pub disk: Option<DiskState>,
+    /// The highest feature level that its program knows; `None` if it did not answer.
+    pub supports: Option<u32>,
     /// Its advertised peer address.
     pub address: String,
     /// Whether it votes.

@@ -76,11 +76,12 @@ impl fmt::Display for Proposal {
             Order::SetAddress { node, .. } => write!(f, "set address of node {node}"),
             Order::Forget { node } => write!(f, "forget node {node}"),
             Order::ResetTime { to } => write!(f, "reset cluster time to {} ms", to.millis()),
+            Order::RaiseFeatureLevel { to, .. } => write!(f, "raise the feature level to {to}"),
         }
     }
 }
 
-/// What a log entry asks for. Change log of the stored form: 2026-11-22 orders 0 to 5.
+/// What a log entry asks for. Change log of the stored form: 2026-11-22 orders 0 to 5; order 8.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Order {
     /// A command of the rooms above; opaque here.
@@ -132,6 +133,19 @@ pub(crate) enum Order {
         /// What the members' clocks say.
         #[n(0)]
         to: UnixTime,
+    },
+    /// More may be proposed from now on, if nothing has changed since its proposer looked.
+    #[n(8)]
+    RaiseFeatureLevel {
+        /// The level that was in force.
+        #[n(0)]
+        from: u32,
+        /// The level that is to be.
+        #[n(1)]
+        to: u32,
+        /// The log index of the membership that was in force.
+        #[n(2)]
+        membership: u64,
     },
 }
 
@@ -196,6 +210,9 @@ pub(crate) enum OrderOutcome {
         #[n(0)]
         now: UnixTime,
     },
+    /// Not done: what its proposer saw is no more.
+    #[n(12)]
+    Changed,
 }
 
 /// `Bytes` as a CBOR byte string.

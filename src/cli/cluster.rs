@@ -14,6 +14,7 @@ use super::files::write_secret;
 use super::node::NodeArgs;
 use super::output::{Output, or_dash, print_fields, print_json, print_table, print_text};
 use super::timestamp::show_timestamp;
+use super::upgrade::{self, Upgrade};
 
 /// Start, join and look at a cluster.
 #[derive(Debug, Subcommand)]
@@ -42,6 +43,9 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Put what a newer program brings in force, once all nodes run it.
+    #[command(subcommand)]
+    Upgrade(Upgrade),
 }
 
 pub(super) async fn run(args: Cluster) -> Result<ExitCode, Failure> {
@@ -49,6 +53,7 @@ pub(super) async fn run(args: Cluster) -> Result<ExitCode, Failure> {
         Cluster::Init { node } => init(&node).await,
         Cluster::Status { node } => status(&node).await,
         Cluster::JoinToken { file, ttl, node } => join_token(&file, ttl, &node).await,
+        Cluster::Upgrade(args) => upgrade::run(args).await,
     }
 }
 

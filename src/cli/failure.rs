@@ -10,7 +10,8 @@ use signet_model::refusal::{Reason, Refusal};
 pub(crate) const EXIT_USAGE: u8 = 2;
 /// The cluster has no quorum.
 pub(crate) const EXIT_NO_QUORUM: u8 = 3;
-const EXIT_FAILED: u8 = 1;
+/// A check or a request failed.
+pub(crate) const EXIT_FAILED: u8 = 1;
 
 /// Why a command did not do what it was asked to. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,11 @@ impl Failure {
     /// An error with its causes, outermost first.
     pub(crate) fn chain(code: &str, error: &anyhow::Error) -> Self {
         Self::new(code, format!("{error:#}"))
+    }
+
+    /// Whether nobody was there to be asked.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.code == "unreachable"
     }
 
     /// The stable code.

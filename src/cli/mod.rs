@@ -4,6 +4,8 @@ mod authority;
 mod bundle;
 mod cluster;
 mod config;
+mod debug;
+mod doctor;
 mod duration;
 mod entry;
 mod exchange;
@@ -19,6 +21,7 @@ mod server;
 mod snapshot;
 mod timestamp;
 mod token;
+mod upgrade;
 mod x509;
 
 use std::process::ExitCode;
@@ -83,6 +86,11 @@ enum Command {
     /// A server's configuration.
     #[command(subcommand)]
     Config(config::Config),
+    /// See whether a node, its machine and its cluster are as they should be.
+    Doctor(doctor::Doctor),
+    /// For bug reports.
+    #[command(subcommand)]
+    Debug(debug::Debug),
     /// A cluster of three on this machine, to try things out.
     Dev(dev::Dev),
     /// Put a fixed load on a cluster and say what it costs.
@@ -127,6 +135,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Token(args) => return token::run(args).await,
         Command::Key(args) => key::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Doctor(args) => return doctor::run(args).await,
+        Command::Debug(args) => debug::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::Loadtest(args) => signet_loadtest::run(args).await.map_err(|cause| Failure::chain("loadtest", &cause)),
     }
@@ -170,6 +180,10 @@ mod tests {
             &["cluster", "init"],
             &["cluster", "status"],
             &["cluster", "join-token"],
+            &["cluster", "upgrade", "status"],
+            &["cluster", "upgrade", "finalize"],
+            &["doctor"],
+            &["debug", "bundle"],
             &["entry", "create"],
             &["entry", "list"],
             &["entry", "show"],

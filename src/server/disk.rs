@@ -54,15 +54,24 @@ impl DiskWatch {
     pub(crate) fn start(data_dir: &Path, config: DiskConfig) -> anyhow::Result<Self> {
         use anyhow::Context as _;
 
-        let measured = measure(data_dir);
-        let space = measured.with_context(|| format!("cannot measure the disk of {}", data_dir.display()))?;
+        let watch = Self::look_once(data_dir, config);
+        let watch = watch.with_context(|| format!("cannot measure the disk of {}", data_dir.display()))?;
+        let reading = watch.reading();
+        anyhow::ensure!(reading.space.free >= reading.marks.start, "{}", watch.sentence(&reading, "cannot start"));
+        Ok(watch)
+    }
+
+    /// Measures for the first time.
+    ///
+    /// # Errors
+    /// The disk cannot be measured.
+    pub(crate) fn look_once(data_dir: &Path, config: DiskConfig) -> io::Result<Self> {
+        let space = measure(data_dir)?;
         let marks = Marks::new(&config, space.total);
         let ballast = Ballast::of(data_dir).size();
         let state = marks.judge(DiskState::Ample, space.free);
-        let watch =
-            Self { data_dir: data_dir.to_owned(), config, last: Mutex::new(Reading { space, state, marks, ballast }) };
-        anyhow::ensure!(space.free >= marks.start, "{}", watch.sentence(&watch.reading(), "cannot start"));
-        Ok(watch)
+        let last = Mutex::new(Reading { space, state, marks, ballast });
+        Ok(Self { data_dir: data_dir.to_owned(), config, last })
     }
 
     /// What was measured last.

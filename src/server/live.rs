@@ -100,6 +100,16 @@ impl Live {
     }
 }
 
+/// The highest feature level that this program knows. In a debug build a test can say otherwise, to have programs of two
+/// levels in one cluster.
+fn known_level() -> u32 {
+    #[cfg(debug_assertions)]
+    if let Some(level) = std::env::var("SIGNET_TEST_FEATURE_LEVEL").ok().and_then(|level| level.parse().ok()) {
+        return level;
+    }
+    signet_raft::FEATURE_LEVEL
+}
+
 /// The meaning of Signet's commands, for the `raft` room.
 #[derive(Debug)]
 pub(crate) struct Machine(pub(crate) Arc<LiveState>);
@@ -111,6 +121,10 @@ impl StateMachine for Machine {
         let position = Position { index: context.index, at: context.at };
         let outcome: Outcome = state::apply(rows, position, &proposal).map_err(unknown)?;
         Ok(to_bytes(&outcome))
+    }
+
+    fn feature_level(&self) -> u32 {
+        known_level()
     }
 
     fn applied(&self, rows: &dyn Rows, index: u64, changed: &BTreeSet<Space>) {

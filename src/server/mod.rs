@@ -20,6 +20,7 @@ mod ledger;
 mod live;
 mod logging;
 mod metrics;
+mod ops;
 mod rotation;
 mod service;
 mod upkeep;
@@ -45,9 +46,9 @@ use tokio_util::task::TaskTracker;
 
 use self::backups::{Backups, Schedule};
 use self::cluster::Cluster;
-pub(crate) use self::config::Config;
 use self::config::LimitsConfig;
-use self::disk::DiskWatch;
+pub(crate) use self::config::{Config, DiskConfig};
+pub(crate) use self::disk::{Ballast, DiskWatch};
 use self::exchange::Exchange;
 use self::health::NodeHealth;
 use self::issue::Issuer;
@@ -57,6 +58,8 @@ use self::keyring::Keys;
 use self::lease::Lease;
 use self::live::{LiveState, Machine};
 use self::metrics::Metrics;
+use self::ops::Started;
+pub(crate) use self::ops::show_check;
 use self::rotation::Rotation;
 use self::service::NodeService;
 use crate::clock;
@@ -65,10 +68,10 @@ use crate::clock;
 ///
 /// # Errors
 /// The configuration cannot be used, or the node failed. The text says what to do.
-pub(crate) async fn run(config: &Path, join_token_file: Option<&Path>) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
+pub(crate) async fn run(config_file: &Path, join_token_file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(config_file)?;
     logging::start(&config.log);
-    let server = Server::start(config).await?;
+    let server = Server::start(config, config_file).await?;
     server.serve(join_token_file).await
 }
 
@@ -107,7 +110,7 @@ struct Addresses {
 
 impl Server {
     /// Opens everything that can fail before anything is served.
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    async fn start(config: Config, config_file: &Path) -> anyhow::Result<Self> {
         let backend = {
             let uri = config.keys.backend.clone();
             // A passphrase takes a second of a whole core to become a key.
@@ -116,12 +119,20 @@ impl Server {
         let disk = Arc::new(DiskWatch::start(&config.data_dir, config.disk)?);
         let doors = Doors::bind(&config).await?;
         let live = LiveState::new();
+        let timings = Timings::lan();
+        let started = Arc::new(Started {
+            config_file: config_file.to_owned(),
+            data_dir: config.data_dir.clone(),
+            disk: config.disk,
+            timings: timings.clone(),
+            health: std::sync::OnceLock::new(),
+        });
         let node = NodeConfig {
             data_dir: config.data_dir.clone(),
             peer_listen: config.peer.listen,
             peer_advertise: config.peer.advertise.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            timings: Timings::lan(),
+            timings,
             storage: Storage::default(),
             clock: Arc::new(clock::now),
         };
@@ -142,9 +153,12 @@ impl Server {
             cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
             rotation,
             metrics: metrics.clone(),
+            started: started.clone(),
         });
         let tls = Tls::new(Arc::new(clock::now));
         let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics, tls.clone()));
+        // Set once: this is the only place.
+        let _ = started.health.set(health.clone());
         Ok(Self { config, node, service, health, tls, doors })
     }
 

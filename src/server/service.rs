@@ -28,6 +28,7 @@ use super::exchange::{Exchange, refusal};
 use super::issue::{Issuer, JwtRequest, Licence, Unreleased, X509Request, not_initialized};
 use super::live::Live;
 use super::metrics::Metrics;
+use super::ops::Started;
 use super::rotation::Rotation;
 use super::{entries, ledger};
 
@@ -41,6 +42,7 @@ pub(crate) struct NodeService {
     pub(crate) backups: Backups,
     pub(crate) rotation: Arc<Rotation>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) started: Arc<Started>,
 }
 
 impl NodeService {

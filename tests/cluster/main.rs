@@ -15,6 +15,7 @@ mod all_killed;
 mod backup;
 mod dev;
 mod disk;
+mod doctor;
 mod leader_killed;
 mod lease;
 mod operator;
@@ -23,3 +24,5 @@ mod refusals;
 mod retries;
 mod rotation;
 mod secrets;
+#[cfg(debug_assertions)]
+mod upgrade;

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) https: String,
     pub(crate) admin_http: String,
     pub(crate) host: Host,
+    /// What the next process finds in its environment besides that of the test.
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
     child: Option<Child>,
     /// Unmounted after the process has ended.
     _disk: Option<SmallDisk>,
@@ -54,7 +56,17 @@ impl Node {
         let admin_http = format!("127.0.0.1:{}", free_port());
         let disk = host.disk_bytes.map(|bytes| SmallDisk::mount(&folder.join(DATA), bytes));
         let https_url = format!("https://{https}");
-        let node = Self { folder, id: 0, grpc, https: https_url, admin_http, host, child: None, _disk: disk };
+        let node = Self {
+            folder,
+            id: 0,
+            grpc,
+            https: https_url,
+            admin_http,
+            host,
+            environment: Vec::new(),
+            child: None,
+            _disk: disk,
+        };
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
              names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
@@ -105,6 +117,7 @@ impl Node {
         if let Some(token) = join_token {
             command.arg("--join-token-file").arg(token);
         }
+        command.envs(self.environment.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }

@@ -27,6 +27,7 @@ use crate::proto::bundle::bundle_server::BundleServer;
 use crate::proto::cluster::cluster_server::ClusterServer;
 use crate::proto::entry::entry_server::EntryServer;
 use crate::proto::local_authority::local_authority_server::LocalAuthorityServer;
+use crate::proto::ops::ops_server::OpsServer;
 use crate::proto::policy::policy_server::PolicyServer;
 use crate::proto::snapshot::snapshot_server::SnapshotServer;
 use crate::proto::svid::svid_server::SvidServer;
@@ -99,6 +100,7 @@ pub(super) struct Door {
     snapshot: SnapshotServer<Handler>,
     authority: AuthoritiesServer<Handler>,
     local_authority: LocalAuthorityServer<Handler>,
+    ops: OpsServer<Handler>,
     health: HealthServer<HealthAnswers>,
     reflection: Option<Reflection>,
 }
@@ -129,6 +131,7 @@ impl Door {
             svid: SvidServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             bundle: BundleServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            ops: OpsServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             snapshot: SnapshotServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             authority: AuthoritiesServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             local_authority: LocalAuthorityServer::from_arc(handler.clone()).max_decoding_message_size(limit),
@@ -155,6 +158,7 @@ impl Door {
             Target::Entry => self.entry.clone().call(request),
             Target::Cluster => self.cluster.clone().call(request),
             Target::Policy => self.policy.clone().call(request),
+            Target::Ops => self.ops.clone().call(request),
             Target::Snapshot => self.snapshot.clone().call(request),
             Target::Authority => self.authority.clone().call(request),
             Target::LocalAuthority => self.local_authority.clone().call(request),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use signet_api::health::Health;
+use signet_api::ops::{Check, DebugFile, Ops, UpgradeLevel, UpgradeNode, UpgradeStatus, Verdict};
 use signet_api::service::{
     Authorities, AuthorityChange, BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken,
     NewX509Svid, NodeStatus, Page, Service, SnapshotStream, TokenAnswer,
@@ -274,6 +275,50 @@ impl Service for Fake {
     ) -> Result<Authorities, Refusal> {
         self.note(if dry_run { "try_authority" } else { "change_authority" }, call)?;
         Ok(crate::authorities::changed(change))
+    }
+}
+
+#[async_trait]
+impl Ops for Fake {
+    async fn diagnose(&self, call: &Call) -> Result<Vec<Check>, Refusal> {
+        self.note("diagnose", call)?;
+        let check = |verdict: Verdict| Check {
+            name: verdict.as_str().into(),
+            verdict,
+            measured: "3 ms".into(),
+            problem: "slow".into(),
+            fix: "a faster disk".into(),
+        };
+        Ok(Verdict::ALL.into_iter().map(check).collect())
+    }
+
+    async fn collect_debug(&self, call: &Call) -> Result<Vec<DebugFile>, Refusal> {
+        self.note("collect_debug", call)?;
+        Ok(vec![DebugFile { name: "log.txt".into(), content: vec![b'x'; 5 << 20] }])
+    }
+
+    async fn upgrade_status(&self, call: &Call) -> Result<UpgradeStatus, Refusal> {
+        self.note("upgrade_status", call)?;
+        Ok(upgrade(1))
+    }
+
+    async fn finalize_upgrade(&self, call: &Call, dry_run: bool) -> Result<UpgradeStatus, Refusal> {
+        self.note("finalize_upgrade", call)?;
+        Ok(upgrade(if dry_run { 1 } else { 2 }))
+    }
+}
+
+pub(crate) fn upgrade(level: u32) -> UpgradeStatus {
+    UpgradeStatus {
+        level,
+        known: 2,
+        stale: false,
+        nodes: vec![
+            UpgradeNode { id: 1, knows: Some(2), version: Some("0.2.0".into()) },
+            UpgradeNode { id: 2, knows: None, version: None },
+        ],
+        next: vec![UpgradeLevel { level: 2, brings: "more".into() }],
+        obstacles: vec!["node 2 does not answer".into()],
     }
 }
 

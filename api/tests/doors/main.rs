@@ -16,6 +16,7 @@ mod documents;
 mod fake;
 mod lifecycle;
 mod node;
+mod ops;
 mod overload;
 mod pki;
 mod retries;

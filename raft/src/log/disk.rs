@@ -57,6 +57,15 @@ impl Disk {
         }
     }
 
+    /// What RocksDB says of itself.
+    pub(crate) fn property(&self, name: &str) -> Option<String> {
+        match &self.rows {
+            Rows::Rocks(db) => db.property_value(name).ok().flatten(),
+            #[cfg(test)]
+            Rows::Simulated(_) => None,
+        }
+    }
+
     /// The rows from `start` to before `end`, in order.
     pub(crate) fn range(&self, start: &[u8], end: &[u8]) -> Box<dyn Iterator<Item = io::Result<DiskRow>> + '_> {
         match &self.rows {

@@ -16,7 +16,7 @@ mod writer;
 pub(crate) use chain::{Anchor, Chain};
 #[cfg(test)]
 pub(crate) use disk::DiskRow;
-pub(crate) use disk::{background_errors, open_error};
+pub(crate) use disk::{Disk as LogDisk, background_errors, open_error};
 pub(crate) use flushes::Flushes;
 #[cfg(test)]
 pub(crate) use rows::{PurgedRow, entry_key, read_entry, write_entry};

@@ -48,6 +48,11 @@ struct Shared {
 }
 
 impl LogStore {
+    /// The log's disk, for as long as somebody else holds it: to ask what it says of itself.
+    pub(crate) fn watched(&self) -> Weak<Disk> {
+        Arc::downgrade(&self.shared.disk)
+    }
+
     /// Opens the log in `data_dir`, makes it if there is none, and starts its thread.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("log");

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Member;
 use crate::disk::DiskState;
+use crate::feature;
 use crate::peer::{Lane, members_to_wire, proto};
 use crate::status::{ClusterStatus, NodeStatus, Role};
 
@@ -38,6 +39,7 @@ impl Member {
                 lag: leader.as_ref().zip(applied).map(|(leader, applied)| leader.last_log.saturating_sub(applied)),
                 version: reply.map(|reply| reply.version.clone()),
                 disk: reply.and_then(|reply| DiskState::named(&reply.disk)),
+                supports: reply.map(|reply| reply.feature_level.max(feature::FIRST)),
                 address: node.address.clone(),
                 voter: known.voters.contains(id),
                 last_contact: contact(*id),
@@ -91,13 +93,13 @@ impl Member {
             contacts,
             disk: self.disk.state().as_str().to_owned(),
             clock_millis: self.clocks.own().millis(),
-            feature_level: 0,
+            feature_level: self.state.known_level(),
         }
     }
 
     /// What `id` says of itself, asked until it answers. A connection that is being made anew, or that was made before
     /// the other side knew this node, fails at first.
-    pub(super) async fn status_of(&self, id: u64) -> proto::StatusReply {
+    pub(crate) async fn status_of(&self, id: u64) -> proto::StatusReply {
         loop {
             if let Some(mut client) = self.links.connected(id, Lane::Calls, STATUS_WAIT).await {
                 let request = proto::StatusRequest { envelope: Some(self.directory.envelope(id)) };

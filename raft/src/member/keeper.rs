@@ -52,6 +52,11 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
             failed.send_replace(Some(format!("raft has stopped: {fatal}")));
             return;
         }
+        let unreadable = member.unreadable.borrow().clone();
+        if let Some(cause) = unreadable {
+            failed.send_replace(Some(cause));
+            return;
+        }
         let applied = metrics.last_applied.map_or(0, |id| id.index + 1);
         let covered = metrics.snapshot.map_or(0, |id| id.index + 1);
         // A snapshot keeps old files alive: not while there is no room for them.

@@ -14,8 +14,8 @@ mod time;
 mod transfer;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 use crate::config::{NodeConfig, Timings};
 use crate::disk::Disk;
 use crate::identity::Record;
-use crate::log::{Counters, Flushes, LogPeek, LogStore};
+use crate::log::{Counters, Flushes, LogDisk, LogPeek, LogStore};
 use crate::peer::{Clocks, Directory, Links, Network, Tls};
 use crate::state::{Machine, StateStore};
 use crate::status::{LocalStatus, Peer, Role};
@@ -61,10 +61,13 @@ pub(crate) struct Member {
     pub(crate) version: String,
     pub(crate) disk: Arc<Disk>,
     log: Arc<Counters>,
+    log_disk: Weak<LogDisk>,
     /// Room for proposals that wait for their commit here.
     slots: Semaphore,
     forwards: mpsc::Sender<propose::Forward>,
     reads: mpsc::Sender<reads::Waiter>,
+    /// What in the leader's log this program cannot read: it stops.
+    pub(crate) unreadable: watch::Sender<Option<String>>,
     /// One change of the membership at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -101,6 +104,7 @@ impl Member {
         let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
         let counters = log.counters();
         let peek = log.peek();
+        let log_disk = log.watched();
         let raft = Raft::new(record.node, Arc::new(settings), Network::new(Arc::clone(&links)), log, machine);
         let raft = raft.await.map_err(|cause| cause.to_string())?;
         let (forwards, forward_queue) = mpsc::channel(FORWARDS);
@@ -123,9 +127,11 @@ impl Member {
             version: config.version.clone(),
             disk,
             log: counters,
+            log_disk,
             slots: Semaphore::new(PROPOSALS),
             forwards,
             reads,
+            unreadable: watch::Sender::new(None),
             changing: tokio::sync::Mutex::new(()),
         });
         tokio::spawn(watch_leadership(member.raft.clone(), leadership_sender));
@@ -184,6 +190,16 @@ impl Member {
             clock_is_off,
             peers: peers.collect(),
         }
+    }
+
+    /// This node's own clock.
+    pub(crate) fn clock(&self) -> UnixTime {
+        self.clocks.own()
+    }
+
+    /// What RocksDB says of the log.
+    pub(crate) fn log_property(&self, name: &str) -> Option<String> {
+        self.log_disk.upgrade()?.property(name)
     }
 
     /// The cluster's id, as it is sent.

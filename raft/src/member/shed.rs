@@ -10,7 +10,8 @@ use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Leadership, Member};
+use super::Member;
+use super::transfer::NotMoved;
 use crate::disk::DiskState;
 use crate::status::Role;
 
@@ -38,17 +39,18 @@ impl Member {
         };
         let asked = voters.into_iter().map(async |id| {
             let reply = timeout(ASK, self.status_of(id)).await.ok()?;
-            let better = DiskState::named(&reply.disk).is_some_and(|there| there < here);
+            let better = reply.unfit.is_empty() && DiskState::named(&reply.disk).is_some_and(|there| there < here);
             better.then_some((reply.last_log, id))
         });
         let Some((_, target)) = join_all(asked).await.into_iter().flatten().max() else { return };
-        tracing::warn!(node = self.id, target, "handing leadership over, because this node's disk fills up");
-        if self.raft.trigger().transfer_leader(target).await.is_err() {
-            return;
-        }
-        let another = |now: &Leadership| now.leader.is_some_and(|leader| leader != self.id);
-        if timeout(TAKE_OVER, self.leadership().wait_for(another)).await.is_err() {
-            tracing::warn!(node = self.id, target, "it did not take the leadership in time");
+        match self.move_leadership(Some(target), TAKE_OVER).await {
+            Ok(leader) => {
+                tracing::warn!(node = self.id, leader, "handed leadership over, because this node's disk fills up")
+            }
+            Err(NotMoved::NotLeader(_)) => {}
+            Err(NotMoved::Refused(why)) => {
+                tracing::warn!(node = self.id, %why, "this node leads on although its disk fills up")
+            }
         }
     }
 }

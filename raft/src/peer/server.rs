@@ -22,6 +22,7 @@ use super::proto::{self, snapshot_part::Part};
 use super::receive::receive;
 use super::wire;
 use crate::encoding::unversioned;
+use crate::feature;
 use crate::member::{Member, NotHere, Promotion, Turn, outcome_to_wire};
 use crate::state::Manifest;
 use crate::token::secret_hash;
@@ -115,6 +116,7 @@ impl peer_server::Peer for Peers {
         let member = current(&self.member)?;
         let pin = pin(&request)?;
         let (directory, disk) = (Arc::clone(&member.directory), Arc::clone(&member.disk));
+        let unreadable = member.unreadable.clone();
         // Each message is held against the roster: a stream does not outlive its sender's membership.
         let admitted = request.into_inner().map(move |message| {
             let mut message = message?;
@@ -123,7 +125,17 @@ impl peer_server::Peer for Peers {
             if let (Some(detail), false) = (disk.stop(), message.entries.is_empty()) {
                 return Err(Status::resource_exhausted(detail));
             }
-            wire::append_from_wire(message)
+            wire::append_from_wire(message).inspect_err(|status| {
+                // It will be sent again and again, and must not be skipped.
+                if !status.message().starts_with(wire::UNREADABLE) {
+                    return;
+                }
+                unreadable.send_replace(Some(format!(
+                    "the leader's log holds what this program cannot read ({}): if the other nodes run a newer version, \
+                     install it here; otherwise the leader is damaged",
+                    status.message()
+                )));
+            })
         });
         let (failed, refusal) = watch::channel(None);
         let requests = admitted.scan((), move |(), message: Result<_, Status>| {
@@ -304,6 +316,9 @@ async fn admit_newcomer(
             return Err(proto::Refusal::ExpiredToken);
         }
         Some(_) => {}
+    }
+    if request.feature_level.max(feature::FIRST) < member.state.feature_level() {
+        return Err(proto::Refusal::TooOld);
     }
     let node = PeerNode { address: request.address.clone(), pin };
     let order = Order::ConsumeJoinToken { hash, node };

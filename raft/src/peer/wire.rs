@@ -33,6 +33,9 @@ impl From<proto::Ballot> for Vote {
     }
 }
 
+/// How the refusal of an entry begins that this program does not know.
+pub(crate) const UNREADABLE: &str = "an entry cannot be read";
+
 /// The vote in a message, which must be there.
 pub(crate) fn ballot(ballot: Option<proto::Ballot>) -> Result<Vote, Status> {
     ballot.map(Into::into).ok_or_else(|| Status::invalid_argument("the vote is missing"))
@@ -90,7 +93,7 @@ pub(crate) fn append_from_wire(request: proto::AppendRequest) -> Result<AppendEn
     Ok(AppendEntriesRequest {
         vote: ballot(request.vote)?,
         prev_log_id: request.prev_log_id.map(Into::into),
-        entries: entries.map_err(|cause| Status::invalid_argument(format!("an entry cannot be read: {cause}")))?,
+        entries: entries.map_err(|cause| Status::invalid_argument(format!("{UNREADABLE}: {cause}")))?,
         leader_commit: request.leader_commit.map(Into::into),
     })
 }

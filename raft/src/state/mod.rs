@@ -13,12 +13,11 @@ mod view;
 
 pub(crate) use generation::Generation;
 pub(crate) use machine::Machine;
+pub(crate) use overlay::Overlay;
 pub(crate) use own::{Rewrite, StateRows, rewrite};
-pub(crate) use rows::Roster;
+pub(crate) use rows::{FEATURE_KEY, Roster};
 pub(crate) use snapshot::{Manifest, STATE_VERSION, SnapshotDir, SnapshotFile, finish, hash_file};
 pub(crate) use store::{StateStore, ViewInner};
 
-#[cfg(test)]
-pub(crate) use overlay::Overlay;
 #[cfg(test)]
 pub(crate) use rows::AppliedRow;

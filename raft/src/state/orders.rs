@@ -21,7 +21,7 @@ pub(crate) fn apply_order(
     let at = *time;
     match order {
         // Told apart before this is called.
-        Order::Application(_) => Ok(OrderOutcome::Done),
+        Order::Application(_) | Order::RaiseFeatureLevel { .. } => Ok(OrderOutcome::Done),
         Order::CreateJoinToken { hash, ttl_millis, caller } => {
             forget_old_tokens(rows, at)?;
             let expires_at = at.after(Duration::from_millis(*ttl_millis));

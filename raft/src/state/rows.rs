@@ -59,6 +59,8 @@ pub(crate) const CLUSTER_KEY: &[u8] = &[0xF4];
 pub(crate) const REMOVED_PREFIX: u8 = 0xF8;
 /// Where the highest node id is that was ever given to a newcomer.
 pub(crate) const LAST_NODE_KEY: &[u8] = &[0xF5];
+/// Where the feature level in force is.
+pub(crate) const FEATURE_KEY: &[u8] = &[0xF9];
 
 /// Where the clusters are that this one was made from.
 pub(crate) const LINEAGE_KEY: &[u8] = &[0xFA];

@@ -19,16 +19,17 @@ use super::orders::{apply_membership, apply_order, removed_key};
 use super::overlay::Overlay;
 use super::progress::Progress;
 use super::rows::{
-    APPLIED_KEY, AppliedRow, CLUSTER_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, TOKEN_PREFIX, TokenRow, prefixed, read,
+    APPLIED_KEY, AppliedRow, CLUSTER_KEY, FEATURE_KEY, MEMBERSHIP_KEY, NODE_PREFIX, Roster, TOKEN_PREFIX, TokenRow,
+    prefixed, read,
 };
 use super::snapshot::{Shelf, SnapshotDir, Taken};
 pub(crate) use super::view::ViewInner;
 use crate::encoding::{EncodingError, StoredMembershipForm, entry_to_body, unversioned, versioned};
 use crate::error::OpenError;
-use crate::fatal;
 use crate::log::{Anchor, Chain, background_errors};
 use crate::machine::{ApplyContext, StateMachine};
 use crate::types::{LogEntry, LogId, Order, Outcome, Pin, Proposal, SnapshotMeta, StoredMembership};
+use crate::{fatal, feature};
 
 /// This node's state.
 pub(crate) struct StateStore {
@@ -71,6 +72,10 @@ impl StateStore {
         let damaged = |cause: EncodingError| OpenError::Damaged { path: root.clone(), detail: cause.to_string() };
         let position = load_position(&generation.db).map_err(damaged)?;
         let roster = load_roster(&generation.db).map_err(damaged)?;
+        let (in_force, known) = (feature_level(&generation.db).map_err(damaged)?, machine.feature_level());
+        if in_force > known {
+            return Err(OpenError::TooOld(feature::too_old(in_force, known)));
+        }
         let view = Arc::new(ViewInner::new(Arc::clone(&generation), position.end(), position.time));
         let shelf = Shelf::open(data_dir.join("snapshots"))?;
         let store = Self {
@@ -144,6 +149,29 @@ impl StateStore {
         }
     }
 
+    /// The feature level in force.
+    pub(crate) fn feature_level(&self) -> u32 {
+        match feature_level(&self.generation.load().db) {
+            Ok(level) => level,
+            Err(cause) => fatal::abort("cannot read the replicated state", &cause),
+        }
+    }
+
+    /// The highest feature level that this program knows.
+    pub(crate) fn known_level(&self) -> u32 {
+        self.machine.feature_level()
+    }
+
+    /// The log index of the membership that has been applied.
+    pub(crate) fn membership_index(&self) -> u64 {
+        self.lock().membership.log_id().map_or(0, |id| id.index)
+    }
+
+    /// What RocksDB says of itself.
+    pub(crate) fn property(&self, name: &str) -> Option<String> {
+        self.generation.load().db.property_value(name).ok().flatten()
+    }
+
     /// Marks the state as the cluster's.
     pub(crate) fn set_cluster(&self, cluster: &[u8]) {
         let generation = self.generation.load();
@@ -191,6 +219,11 @@ impl StateStore {
                     Order::Application(command) => {
                         let context = ApplyContext { index, at };
                         self.machine.apply(rows, context, command).map_err(io::Error::other)?.into()
+                    }
+                    Order::RaiseFeatureLevel { from, to, membership } => {
+                        let now = position.membership.log_id().map_or(0, |id| id.index);
+                        let raise = (*from, *to, *membership);
+                        to_bytes(&feature::apply(rows, self.machine.feature_level(), now, raise)?).into()
                     }
                     Order::CreateJoinToken { .. }
                     | Order::ConsumeJoinToken { .. }
@@ -256,6 +289,10 @@ impl StateStore {
         }
         snapshot.materialize(&path)?;
         let generation = Arc::new(Generation::open(&self.root, number).map_err(io::Error::other)?);
+        let (in_force, known) = (feature_level(&generation.db)?, self.known_level());
+        if in_force > known {
+            return Err(io::Error::other(feature::too_old(in_force, known)));
+        }
         let position = load_position(&generation.db)?;
         let chain = snapshot.manifest.chain;
         if position.last != meta.last_log_id || chain.is_some_and(|chain| position.chain != Some(chain)) {
@@ -306,6 +343,10 @@ pub(super) fn load_position(db: &DB) -> Result<Position, EncodingError> {
         time: applied.map(|row| row.time).unwrap_or_default(),
         chain: applied.map_or(Some(Chain::START), |row| row.chain),
     })
+}
+
+fn feature_level(db: &DB) -> Result<u32, EncodingError> {
+    feature::read(read(db, FEATURE_KEY).as_deref())
 }
 
 pub(super) fn load_roster(db: &DB) -> Result<Roster, EncodingError> {

@@ -11,7 +11,7 @@ use signet_model::rows::{Rows, Space};
 use signet_model::time::UnixTime;
 
 use super::machine::Words;
-use crate::{Node, NodeConfig, ProposeError, Role, Timings};
+use crate::{Node, NodeConfig, OpenError, ProposeError, Role, Timings};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
@@ -20,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) node: Option<Node>,
     pub(crate) timings: Timings,
+    /// How many feature levels above the first its program knows.
+    pub(crate) newer: u32,
 }
 
 impl Place {
@@ -29,18 +31,28 @@ impl Place {
 
     /// A directory on which nobody runs yet.
     pub(crate) fn unopened() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), node: None, timings: Timings::lan() }
+        Self { dir: tempfile::tempdir().unwrap(), node: None, timings: Timings::lan(), newer: 0 }
     }
 
     pub(crate) async fn with(timings: Timings) -> Self {
+        Self::of_program(0, timings).await
+    }
+
+    /// One whose program knows so many feature levels above the first.
+    pub(crate) async fn of_program(newer: u32, timings: Timings) -> Self {
         let mut place = Self::unopened();
-        place.timings = timings;
+        (place.timings, place.newer) = (timings, newer);
         place.start().await;
         place
     }
 
     pub(crate) async fn start(&mut self) {
-        self.node = Some(Node::open(config(self.dir.path(), self.timings.clone()), words()).await.unwrap());
+        self.node = Some(self.try_start().await.unwrap());
+    }
+
+    pub(crate) async fn try_start(&self) -> Result<Node, OpenError> {
+        let machine = Arc::new(Words { newer: self.newer, ..Words::default() });
+        Node::open(config(self.dir.path(), self.timings.clone()), machine).await
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -117,8 +129,15 @@ pub(crate) async fn cluster(count: usize, timings: Timings) -> Vec<Place> {
     places
 }
 
+/// Puts, again when an election on a busy machine has left it open: twice is the same as once.
 pub(crate) async fn put(node: &Node, key: &str, value: &str) -> u64 {
-    node.propose(format!("put {key} {value}").into_bytes(), WAIT).await.unwrap().index
+    loop {
+        match node.propose(format!("put {key} {value}").into_bytes(), WAIT).await {
+            Ok(applied) => return applied.index,
+            Err(ProposeError::Unknown) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 pub(crate) fn get(node: &Node, key: &str) -> Option<String> {
@@ -299,6 +318,10 @@ async fn a_command_that_nobody_knows_stops_the_node() {
     let _ = place.node().propose(b"unknown".to_vec(), Duration::from_secs(1)).await;
     let cause = tokio::time::timeout(WAIT, failed).await.unwrap();
     assert!(cause.contains("raft has stopped"), "{cause}");
+    assert!(
+        cause.contains("not a word we know") && cause.contains("install the version the other nodes run"),
+        "{cause}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

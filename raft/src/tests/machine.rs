@@ -5,12 +5,14 @@ use std::sync::Mutex;
 
 use signet_model::rows::{Rows, RowsMut, Space};
 
-use crate::{ApplyContext, StateMachine, UnknownCommand};
+use crate::{ApplyContext, FEATURE_LEVEL, StateMachine, UnknownCommand};
 
 /// Keeps words in [`Space::Meta`] and remembers what it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     pub(crate) told: Mutex<Vec<(u64, BTreeSet<Space>)>>,
+    /// How many feature levels above the first it knows: with one it knows the command `shout`.
+    pub(crate) newer: u32,
 }
 
 impl StateMachine for Words {
@@ -23,9 +25,17 @@ impl StateMachine for Words {
                 rows.put(Space::Meta, key.as_bytes(), value.as_bytes().to_vec());
                 Ok(before)
             }
+            ["shout", key] if self.newer > 0 => {
+                rows.put(Space::Meta, key.as_bytes(), b"LOUD".to_vec());
+                Ok(Vec::new())
+            }
             ["get", key] => Ok(rows.row(Space::Meta, key.as_bytes()).unwrap_or_default()),
             _ => Err(UnknownCommand { detail: "not a word we know".into() }),
         }
+    }
+
+    fn feature_level(&self) -> u32 {
+        FEATURE_LEVEL + self.newer
     }
 
     fn applied(&self, _: &dyn Rows, index: u64, changed: &BTreeSet<Space>) {

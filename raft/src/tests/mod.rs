@@ -3,6 +3,7 @@
 mod backup;
 mod cluster;
 mod disk;
+mod feature;
 mod frozen;
 mod join;
 mod machine;
