@@ -18,6 +18,9 @@ pub struct NodeConfig {
     pub peer_listen: SocketAddr,
     /// The `host:port` by which peers reach this node; the bound address if `None`.
     pub peer_advertise: Option<String>,
+    /// More `host:port` addresses at which members may be found, tried when one is not where it is registered: for when
+    /// all nodes have moved at once.
+    pub contacts: Vec<String>,
     /// The version of this program, shown in status.
     pub version: String,
     /// Raft's timings.
@@ -34,6 +37,7 @@ impl fmt::Debug for NodeConfig {
             .field("data_dir", &self.data_dir)
             .field("peer_listen", &self.peer_listen)
             .field("peer_advertise", &self.peer_advertise)
+            .field("contacts", &self.contacts)
             .field("version", &self.version)
             .field("timings", &self.timings)
             .field("storage", &self.storage)

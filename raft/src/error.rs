@@ -70,6 +70,19 @@ pub enum OpenError {
     /// The cluster's feature level is higher than this program knows.
     #[error("{0}")]
     TooOld(String),
+    /// This node was removed from its cluster.
+    #[error(
+        "node {node_id} was removed from cluster {cluster_id} and cannot come back as that node: to let this host join \
+         again, empty the data directory {} and start with a new join token", path.display()
+    )]
+    Removed {
+        /// The cluster.
+        cluster_id: String,
+        /// The node.
+        node_id: u64,
+        /// Its data directory.
+        path: PathBuf,
+    },
     /// Raft did not start on what is stored.
     #[error("raft did not start: {0}")]
     Raft(String),

@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub told_end: u64,
 }
 
-/// How far a node has come in becoming a member. Stored form.
+/// How far a node has come in becoming a member. Stored form. Change log: 2026-11-22 phases 0 to 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub(crate) enum Phase {
@@ -46,6 +46,9 @@ pub(crate) enum Phase {
     /// It is, or was, a voter: its log and vote must be there.
     #[n(2)]
     Member,
+    /// It was removed from the cluster and has learnt of it.
+    #[n(3)]
+    Removed,
 }
 
 impl Record {
@@ -60,6 +63,11 @@ impl Record {
     /// Makes it last.
     pub(crate) fn save(&self, data_dir: &Path) -> std::io::Result<()> {
         durable::replace(&path(data_dir), &versioned(self))
+    }
+
+    /// What is said of a node that was removed.
+    pub(crate) fn removed(&self, data_dir: &Path) -> OpenError {
+        OpenError::Removed { cluster_id: self.cluster_id(), node_id: self.node, path: data_dir.to_owned() }
     }
 
     /// The cluster's id as people see it.

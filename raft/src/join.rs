@@ -13,7 +13,7 @@ use crate::peer::proto::door_client::DoorClient;
 use crate::peer::proto::join_reply::Outcome;
 use crate::peer::proto::{Admitted, JoinRequest, Refusal};
 use crate::peer::{ConnectError, connect, members_from_wire};
-use crate::token::JoinToken;
+use crate::token::{Binding, JoinToken};
 use crate::types::PeerNode;
 
 /// See [`Node::join`].
@@ -99,20 +99,23 @@ async fn ask(node: &Node, token: &JoinToken, member: &PeerNode) -> Result<Admitt
         Err(ConnectError::WrongKey { .. }) => return Err(Asked::WrongKey),
         Err(error @ ConnectError::Unreachable { .. }) => return Err(elsewhere(&error)),
     };
-    let driver = tokio::spawn(driver);
+    let (driver, channel) = (tokio::spawn(driver), connection.channel());
     let mut client = DoorClient::with_origin(connection, http::Uri::from_static("https://peer.signet.internal"));
-    // The secret goes to nobody but the holder of a key that the token names: the connection has proven that.
+    let address = node.peer_address();
+    let binding = Binding { channel, cluster: &token.cluster, newcomer: node.inner.tls.pin(), address: &address };
     let request = JoinRequest {
         cluster: token.cluster.to_vec().into(),
-        secret: token.secret.bytes().to_vec().into(),
-        address: node.peer_address(),
+        token: token.secret.id().to_vec().into(),
+        proof: token.secret.prove(&binding).map_err(|cause| elsewhere(&cause))?.into(),
+        address: address.clone(),
         feature_level: node.inner.state.known_level(),
     };
     let reply = timeout(ASK, client.join(request)).await;
     driver.abort();
     let reply = reply.map_err(|_| elsewhere(&"no answer in time"))?.map_err(|status| elsewhere(&status.message()))?;
     match reply.into_inner().outcome {
-        Some(Outcome::Admitted(admitted)) => Ok(admitted),
+        Some(Outcome::Admitted(admitted)) if token.secret.is_members(&admitted.proof, &binding) => Ok(admitted),
+        Some(Outcome::Admitted(_)) => Err(elsewhere(&"it cannot prove that its cluster made the join token")),
         Some(Outcome::Refused(refusal)) => Err(match Refusal::try_from(refusal) {
             Ok(Refusal::UnknownToken) => Asked::Refused(JoinError::UnknownToken),
             Ok(Refusal::UsedToken) => Asked::Refused(JoinError::UsedToken),
@@ -128,6 +131,9 @@ async fn ask(node: &Node, token: &JoinToken, member: &PeerNode) -> Result<Admitt
                     .into(),
             )),
             Ok(Refusal::TooOld) => Asked::Refused(JoinError::TooOld),
+            Ok(Refusal::BadProof) => Asked::Elsewhere(
+                "it does not take the proof for the join token's secret: someone may be in between".into(),
+            ),
             Ok(Refusal::NoQuorum) => Asked::Elsewhere("it has no leader with a quorum".into()),
             Ok(Refusal::Unspecified) | Err(_) => {
                 Asked::Elsewhere("it refused for a reason this program does not know".into())
@@ -157,3 +163,10 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 const ASK: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(20);
+
+/// Registers without ever becoming a learner: what is left of a newcomer that dies at the worst moment.
+#[cfg(test)]
+pub(crate) async fn tests_register(node: &Node, text: &str) -> u64 {
+    let token = JoinToken::from_text(text).unwrap();
+    register(node, &token).await.unwrap().node
+}

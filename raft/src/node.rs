@@ -27,7 +27,7 @@ use crate::recover::Contact;
 use crate::state::StateStore;
 use crate::status::{ClusterHash, ClusterStatus, LocalStatus, Role};
 use crate::threads::Threads;
-use crate::token::{JoinToken, Secret, secret_hash};
+use crate::token::{JoinToken, Secret};
 use crate::types::{Order, OrderOutcome, PeerNode};
 use crate::view::View;
 
@@ -147,7 +147,7 @@ impl Node {
             let voter = self.member().is_some_and(|member| member.settled_voter());
             return Err(match record.phase {
                 Phase::Joining if !voter => InitError::Joining { cluster_id },
-                Phase::Joining | Phase::Founding | Phase::Member => {
+                Phase::Joining | Phase::Founding | Phase::Member | Phase::Removed => {
                     InitError::AlreadyMember { cluster_id, node_id: record.node }
                 }
             });
@@ -183,8 +183,9 @@ impl Node {
         let member = self.member().ok_or(ProposeError::NotMember)?;
         let secret = Secret::random().map_err(|_| ProposeError::Unknown)?;
         let ttl_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let hash = secret_hash(secret.bytes());
-        let order = Order::CreateJoinToken { hash, ttl_millis, caller: to_bytes(caller) };
+        let verifier = secret.verifier().map_err(|_| ProposeError::Unknown)?;
+        let (hash, member_key) = (secret.id(), secret.member_key());
+        let order = Order::CreateJoinToken { hash, ttl_millis, caller: to_bytes(caller), verifier, member_key };
         let placed = member.propose(order, timeout).await?;
         let Ok(OrderOutcome::TokenCreated { expires_at }) = from_bytes(&placed.outcome.body) else {
             return Err(ProposeError::Unknown);
@@ -409,6 +410,16 @@ impl Node {
         }
     }
 
+    /// What to tell the operator when [`removed`](Self::removed) has resolved.
+    #[must_use]
+    pub fn removal(&self) -> OpenError {
+        let record = self.inner.record.lock().unwrap_or_else(PoisonError::into_inner);
+        match record.as_ref() {
+            Some(record) => record.removed(&self.inner.config.data_dir),
+            None => OpenError::Raft("this node belongs to no cluster".into()),
+        }
+    }
+
     /// Hands leadership over if this node leads, stops raft and the peer listener, and closes the log. The state stays
     /// readable until the last handle is dropped.
     pub async fn shutdown(&self, deadline: Duration) {
@@ -482,8 +493,10 @@ impl Node {
             data_dir: self.inner.config.data_dir.clone(),
             record: record.clone(),
             address: self.inner.address.clone(),
+            contacts: self.inner.config.contacts.clone(),
             snapshot_every: self.inner.config.timings.snapshot_every,
             failed: self.inner.failed.clone(),
+            removed: self.inner.removed.clone(),
         };
         let (config, me) = (self.inner.config.clone(), self.as_peer());
         let started = runtime.spawn(async move {

@@ -86,6 +86,9 @@ impl Stores {
             return Err(OpenError::Damaged { path: data_dir.join(recover::MARKER), detail: detail.into() });
         }
         let record = Record::load(data_dir)?;
+        if let Some(record) = record.as_ref().filter(|record| record.phase == Phase::Removed) {
+            return Err(record.removed(data_dir));
+        }
         if record.is_some() && !PeerKey::exists(data_dir) {
             let detail = "it is missing although this node is registered with it; restore it, or remove the node and join \
                           again with an empty data directory";

@@ -61,11 +61,11 @@ pub struct LocalStatus {
     pub id: Option<u64>,
     /// The cluster's id; `None` while waiting.
     pub cluster_id: Option<String>,
-    /// Its part.
+    /// Its part. A leader that hears no quorum is told as a candidate.
     pub role: Role,
     /// The term it is in.
     pub term: u64,
-    /// Who it believes leads.
+    /// Who it believes leads; `None` if it has not heard a leader for a while, or leads without a quorum.
     pub leader: Option<u64>,
     /// The last log index applied to its state.
     pub applied: u64,

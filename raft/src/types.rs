@@ -90,7 +90,7 @@ pub(crate) enum Order {
     /// Makes a join token known.
     #[n(1)]
     CreateJoinToken {
-        /// SHA-256 of its secret.
+        /// What names it; made from its secret.
         #[cbor(n(0), with = "minicbor::bytes")]
         hash: [u8; 32],
         /// How long it lives from the cluster time at which this is applied, in milliseconds.
@@ -99,11 +99,17 @@ pub(crate) enum Order {
         /// Who asked for it (stored form of the caller).
         #[cbor(n(2), with = "minicbor::bytes")]
         caller: Vec<u8>,
+        /// Verifies that a newcomer has the secret.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        verifier: [u8; 32],
+        /// With it a member proves to the newcomer that the cluster knows the token.
+        #[cbor(n(4), with = "minicbor::bytes")]
+        member_key: [u8; 32],
     },
     /// Uses a join token up and registers the newcomer. The same newcomer may ask again.
     #[n(2)]
     ConsumeJoinToken {
-        /// SHA-256 of the token's secret.
+        /// What names the token.
         #[cbor(n(0), with = "minicbor::bytes")]
         hash: [u8; 32],
         /// The newcomer.

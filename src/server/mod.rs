@@ -38,7 +38,7 @@ use signet_api::health::Health;
 use signet_api::service::Service;
 use signet_api::tls::Tls;
 use signet_api::{admin_http, grpc, https};
-use signet_raft::{Node, NodeConfig, Storage, Timings};
+use signet_raft::{Node, NodeConfig, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,7 @@ impl Server {
         let disk = Arc::new(DiskWatch::start(&config.data_dir, config.disk)?);
         let doors = Doors::bind(&config).await?;
         let live = LiveState::new();
-        let timings = Timings::lan();
+        let timings = config.raft.timings.clone();
         let started = Arc::new(Started {
             config_file: config_file.to_owned(),
             data_dir: config.data_dir.clone(),
@@ -131,9 +131,10 @@ impl Server {
             data_dir: config.data_dir.clone(),
             peer_listen: config.peer.listen,
             peer_advertise: config.peer.advertise.clone(),
+            contacts: config.peer.contacts.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            timings,
             storage: Storage::default(),
+            timings,
             clock: Arc::new(clock::now),
         };
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
@@ -176,12 +177,14 @@ impl Server {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), peer = %node.peer_address(), "started");
 
         let mut failed = std::pin::pin!(node.failed());
+        let mut removed = std::pin::pin!(node.removed());
         let mut told = std::pin::pin!(told_to_stop()?);
         let mut joining = std::pin::pin!(upkeep::join(&node, join_token_file));
         let mut joined = false;
         let result = loop {
             tokio::select! {
                 () = &mut told => break Ok(()),
+                () = &mut removed => break Err(node.removal().into()),
                 cause = &mut failed => break Err(anyhow::anyhow!("the replicated state failed: {cause}")),
                 result = &mut joining, if !joined => match result {
                     Ok(()) => joined = true,
@@ -190,6 +193,8 @@ impl Server {
             }
         };
         tracing::info!("stopping");
+        // Leadership goes while requests are still being answered: they are forwarded to whoever has it then.
+        node.drain();
         health.set_stopping();
         stop.cancel();
         requests.close();

@@ -74,7 +74,7 @@ impl From<NotMoved> for Turn {
     fn from(why: NotMoved) -> Self {
         match why {
             NotMoved::NotLeader(leader) => Self::NotLeader(leader),
-            NotMoved::Refused(why) => Self::Refused(why),
+            NotMoved::Refused(why) | NotMoved::Failed(why) => Self::Refused(why),
         }
     }
 }
@@ -205,6 +205,8 @@ impl Member {
             // The next leader does it, so that no leader has to lead a cluster that it is no part of.
             return Err(match self.move_leadership(None, PATIENCE).await {
                 Ok(leader) => Turn::NotLeader(Some(leader)),
+                // Somebody leads in a moment, perhaps this node again: then once more.
+                Err(NotMoved::Failed(_)) => Turn::NotLeader(None),
                 Err(why) => why.into(),
             });
         }
@@ -308,7 +310,10 @@ impl Member {
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(why))) => refused(match why {
                 ChangeMembershipError::EmptyMembership(_) => ChangeError::LastVoter,
                 ChangeMembershipError::LearnerNotFound(unknown) => ChangeError::UnknownNode { node: unknown.node_id },
-                _ => ChangeError::InProgress,
+                ChangeMembershipError::InProgress(_)
+                | ChangeMembershipError::UnsupportedMembershipTransition(_)
+                | ChangeMembershipError::UncommittedLeaderLog(_)
+                | ChangeMembershipError::NodeMetadataChanged(_) => ChangeError::InProgress,
             }),
             Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_))) => refused(ChangeError::InProgress),
             Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) | RaftError::Fatal(_)) => {
@@ -317,24 +322,27 @@ impl Member {
         }
     }
 
-    /// What the quorum thinks of new voters. A moment's silence on a busy network passes.
+    /// What new voters would do to the quorum. Only who has answered since this was asked counts as healthy: a node that
+    /// died a moment ago must not carry a change that it can no longer agree to.
     pub(super) async fn judged(
         &self,
         voters: &BTreeSet<u64>,
         after: &BTreeSet<u64>,
         force: bool,
     ) -> Result<Vec<String>, ChangeError> {
-        let deadline = Instant::now() + self.patience;
+        let began = Instant::now();
         loop {
-            let roll = Roll { voters: voters.clone(), healthy: self.answering() };
-            match judge(&roll, after, force) {
-                Err(ChangeError::WouldLoseQuorum { .. } | ChangeError::NotHealthy { .. })
-                    if Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(RETRY).await;
-                }
-                judgement => return judgement,
+            let asked = began.elapsed();
+            let heard = self.contacts().into_iter().filter(|(_, ago)| *ago <= asked);
+            let healthy: BTreeSet<u64> = heard.map(|(node, _)| node).chain([self.id]).collect();
+            let all = voters.union(after).all(|node| healthy.contains(node));
+            let judgement = judge(&Roll { voters: voters.clone(), healthy }, after, force);
+            // A busy machine is no dead one: what would be refused is looked at for longer.
+            let wait = if judgement.is_ok() { self.patience } else { self.patience * 3 };
+            if all || asked >= wait {
+                return judgement;
             }
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

@@ -91,6 +91,7 @@ impl Member {
             membership: membership.log_id().map_or(0, |id| id.index),
             voters: membership.membership().voter_ids().collect(),
             contacts,
+            moved: members_to_wire(&self.directory.moved()),
             disk: self.disk.state().as_str().to_owned(),
             clock_millis: self.clocks.own().millis(),
             feature_level: self.state.known_level(),
@@ -102,7 +103,8 @@ impl Member {
     pub(crate) async fn status_of(&self, id: u64) -> proto::StatusReply {
         loop {
             if let Some(mut client) = self.links.connected(id, Lane::Calls, STATUS_WAIT).await {
-                let request = proto::StatusRequest { envelope: Some(self.directory.envelope(id)) };
+                let request =
+                    proto::StatusRequest { envelope: Some(self.directory.envelope(id)), address: String::new() };
                 if let Ok(reply) = client.status(request).await {
                     return reply.into_inner();
                 }

@@ -55,7 +55,7 @@ fn warnings(after: &BTreeSet<u64>, silent: &[u64]) -> Vec<String> {
     match count {
         1 => warnings.push("one voter: the cluster stops when that node does".to_owned()),
         2 => warnings.push("two voters: the cluster stops when either of them does".to_owned()),
-        _ if count % 2 == 0 => warnings
+        _ if count.is_multiple_of(2) => warnings
             .push(format!("{count} voters survive no more failures than {} would; an odd number is better", count - 1)),
         _ => {}
     }

@@ -23,15 +23,21 @@ pub(crate) struct Chores {
     pub(crate) data_dir: PathBuf,
     pub(crate) record: Record,
     pub(crate) address: String,
+    /// Addresses to try when members are not where they are registered.
+    pub(crate) contacts: Vec<String>,
     pub(crate) snapshot_every: u64,
     /// Told the cause when raft has died.
     pub(crate) failed: watch::Sender<Option<String>>,
+    /// Told when this node has learnt that it was removed.
+    pub(crate) removed: watch::Sender<bool>,
 }
 
 /// Starts the chores; they end with the member.
 pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
-    let Chores { data_dir, record, address, snapshot_every, failed } = chores;
+    let Chores { data_dir, record, address, contacts, snapshot_every, failed, removed } = chores;
+    tokio::spawn(learn_of_removal(Arc::downgrade(member), data_dir.clone(), record.clone(), removed));
     tokio::spawn(watch_core(Arc::downgrade(member), snapshot_every, failed));
+    tokio::spawn(super::find::serve(Arc::downgrade(member), address.clone(), contacts));
     tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
     tokio::spawn(shed(Arc::downgrade(member)));
@@ -102,6 +108,9 @@ async fn settle_in(member: Weak<Member>, data_dir: PathBuf, mut record: Record, 
     loop {
         ticks.tick().await;
         let Some(member) = member.upgrade() else { return };
+        if member.directory.is_removed(record.pin) {
+            return;
+        }
         if !member.settled_voter() {
             if record.phase == Phase::Joining
                 && let Promotion::NotYet(detail) = member.ask_for_promotion().await
@@ -127,20 +136,41 @@ async fn settle_in(member: Weak<Member>, data_dir: PathBuf, mut record: Record, 
     }
 }
 
-/// Asks the members who the members are, when somebody called whom this node does not know.
+/// Notices that this node was removed, by its own state or by another member's word, and makes that last.
+async fn learn_of_removal(member: Weak<Member>, data_dir: PathBuf, mut record: Record, removed: watch::Sender<bool>) {
+    let Some(directory) = member.upgrade().map(|member| Arc::clone(&member.directory)) else { return };
+    let mut changes = directory.changes();
+    while !directory.is_removed(record.pin) {
+        tokio::select! {
+            () = directory.told_removed() => {}
+            () = changes.changed() => {}
+            () = tokio::time::sleep(REFRESH_PAUSE * 10) => if member.strong_count() == 0 { return },
+        }
+    }
+    record.phase = Phase::Removed;
+    if let Err(cause) = record.save(&data_dir) {
+        // The others say it again at the next start.
+        tracing::warn!(%cause, "cannot store that this node was removed");
+    }
+    tracing::error!("{}", record.removed(&data_dir));
+    removed.send_replace(true);
+}
+
+/// Asks the members who the members are, when somebody called whom this node does not know, or when it hears of no leader:
+/// it may have been removed.
 async fn hear_of_strangers(member: Weak<Member>) {
     let Some(directory) = member.upgrade().map(|member| Arc::clone(&member.directory)) else { return };
     loop {
         // Wakes now and then to see whether the member is gone.
-        let called = timeout(REFRESH_PAUSE * 10, directory.stranger.notified()).await.is_ok();
+        let called = timeout(REFRESH_PAUSE * 2, directory.stranger.notified()).await.is_ok();
         let Some(member) = member.upgrade() else { return };
-        if !called {
+        if !called && member.leaderless() < REFRESH_PAUSE * 2 {
             continue;
         }
         let began = Instant::now();
         for peer in directory.roster().keys().copied().filter(|peer| *peer != member.id) {
             let Some(mut client) = member.links.client(peer, Lane::Calls) else { continue };
-            let request = proto::StatusRequest { envelope: Some(directory.envelope(peer)) };
+            let request = proto::StatusRequest { envelope: Some(directory.envelope(peer)), address: String::new() };
             let Ok(Ok(reply)) = timeout(REFRESH_PAUSE, client.status(request)).await else { continue };
             let reply = reply.into_inner();
             if let Ok(roster) = members_from_wire(&reply.members) {

@@ -2,6 +2,7 @@
 
 mod change;
 mod cluster;
+mod find;
 mod hash;
 mod judge;
 mod keeper;
@@ -15,7 +16,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use signet_model::time::UnixTime;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
@@ -53,8 +55,10 @@ pub(crate) struct Member {
     pub(crate) links: Arc<Links>,
     leadership: watch::Receiver<Leadership>,
     pub(crate) clocks: Arc<Clocks>,
-    flushes: Arc<Flushes>,
+    pub(crate) flushes: Arc<Flushes>,
     draining: watch::Receiver<bool>,
+    /// When a leader was last heard.
+    leader_heard: Mutex<Instant>,
     /// A member that has not answered for this long is not healthy.
     patience: Duration,
     stabilisation: Duration,
@@ -122,6 +126,7 @@ impl Member {
             clocks,
             flushes,
             draining: draining.clone(),
+            leader_heard: Mutex::new(Instant::now()),
             patience: config.timings.patience(),
             stabilisation: config.timings.stabilisation,
             version: config.version.clone(),
@@ -155,6 +160,25 @@ impl Member {
         self.leadership.clone()
     }
 
+    /// A leader's heartbeat has come.
+    pub(crate) fn hear_leader(&self) {
+        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long ago a leader was last heard; zero if this node leads. openraft goes on naming one that is dead.
+    pub(crate) fn leaderless(&self) -> Duration {
+        if self.leadership.borrow().role == Role::Leader {
+            return Duration::ZERO;
+        }
+        self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// As the leader: whether enough voters have answered lately.
+    fn holds_quorum(&self, voters: &[u64]) -> bool {
+        let answering = self.answering();
+        voters.iter().filter(|voter| answering.contains(voter)).count() >= judge::quorum(voters.len())
+    }
+
     /// The clock that stamps entries, never behind cluster time.
     pub(crate) fn cluster_time_now(&self) -> UnixTime {
         self.clocks.stamp().max(self.state.view().cluster_time())
@@ -175,12 +199,19 @@ impl Member {
         let peers =
             roster.iter().map(|(id, node)| Peer { id: *id, address: node.address.clone(), voter: voters.contains(id) });
         let (clock_ahead_millis, clock_is_off) = self.clocks.verdict();
+        // openraft goes on leading without a quorum, and goes on naming a leader that is dead.
+        let (mut role, mut leader) = (role(metrics.state), metrics.current_leader);
+        if role == Role::Leader && !self.holds_quorum(&voters) {
+            (role, leader) = (Role::Candidate, None);
+        } else if self.leaderless() > self.patience {
+            leader = None;
+        }
         LocalStatus {
             id: Some(self.id),
             cluster_id: Some(self.cluster_id.clone()),
-            role: role(metrics.state),
+            role,
             term: metrics.current_term,
-            leader: metrics.current_leader,
+            leader,
             applied: self.state.view().end().saturating_sub(1),
             last_log: metrics.last_log_index.unwrap_or(0),
             log_durable_entries: self.log.entries.load(Ordering::Relaxed),

@@ -48,7 +48,7 @@ impl Member {
                 tracing::warn!(node = self.id, leader, "handed leadership over, because this node's disk fills up")
             }
             Err(NotMoved::NotLeader(_)) => {}
-            Err(NotMoved::Refused(why)) => {
+            Err(NotMoved::Refused(why) | NotMoved::Failed(why)) => {
                 tracing::warn!(node = self.id, %why, "this node leads on although its disk fills up")
             }
         }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Member;
+use crate::status::Role;
 
 /// Why a node should not lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Unfit {
 }
 
 impl Unfit {
-    /// Pause between two attempts to give leadership away: a failed one costs the cluster a moment.
+    /// Pause after an attempt to give leadership away that failed: it costs the cluster a moment.
     fn pause(self) -> Duration {
         match self {
             Self::Draining => Duration::from_secs(2),
@@ -65,7 +66,7 @@ impl Member {
 pub(crate) async fn serve(member: Weak<Member>, mut draining: watch::Receiver<bool>, stall: Duration) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut leader_seen, mut not_before) = (Instant::now(), Instant::now());
+    let mut not_before = Instant::now();
     let mut was = None;
     loop {
         tokio::select! {
@@ -78,16 +79,12 @@ pub(crate) async fn serve(member: Weak<Member>, mut draining: watch::Receiver<bo
         let unfit = member.unfit();
         report(member.id, was, unfit);
         was = unfit;
-        let leader = member.leadership.borrow().leader;
-        if leader.is_some() {
-            leader_seen = now;
-        }
         // Better a leader that should not lead than none.
-        let stands = unfit.is_none() || now.duration_since(leader_seen) >= ALONE;
+        let stands = unfit.is_none() || member.leaderless() >= ALONE;
         member.raft.runtime_config().elect(stands);
-        if let (Some(unfit), true) = (unfit, leader == Some(member.id) && now >= not_before) {
-            member.hand_over(HAND_OVER).await;
-            not_before = Instant::now() + unfit.pause();
+        if let (Some(unfit), true) = (unfit, member.leadership.borrow().role == Role::Leader && now >= not_before) {
+            let in_vain = !member.hand_over(HAND_OVER).await;
+            not_before = Instant::now() + if in_vain { unfit.pause() } else { PAUSE };
         }
     }
 }
@@ -104,6 +101,8 @@ fn report(node: u64, was: Option<Unfit>, is: Option<Unfit>) {
 }
 
 const TICK: Duration = Duration::from_millis(100);
+/// Pause between two looks for somebody who could lead.
+const PAUSE: Duration = Duration::from_secs(1);
 /// After this long without any leader a node stands for election even if it should not lead.
 const ALONE: Duration = Duration::from_secs(2);
 const HAND_OVER: Duration = Duration::from_secs(2);

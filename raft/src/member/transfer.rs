@@ -16,8 +16,10 @@ use crate::membership::ChangeError;
 pub(crate) enum NotMoved {
     /// This node does not lead. The leader it knows.
     NotLeader(Option<u64>),
-    /// It stays where it is.
+    /// It stays where it is; nothing was tried.
     Refused(ChangeError),
+    /// It was tried, at the cost of a moment without a leader.
+    Failed(ChangeError),
 }
 
 impl Member {
@@ -47,18 +49,24 @@ impl Member {
             let stopping = timeout_at(deadline, self.objection(target)).await;
             if Instant::now() >= deadline || stopping.is_ok_and(|why| why.is_some()) {
                 let detail = format!("node {target} did not take the leadership in time; see its log");
-                return Err(NotMoved::Refused(ChangeError::NotHealthy { detail }));
+                return Err(NotMoved::Failed(ChangeError::NotHealthy { detail }));
             }
         }
     }
 
-    /// If this node leads, lets the voter that has most of the log take over, and waits until it does.
-    pub(crate) async fn hand_over(&self, wait: Duration) {
+    /// If this node leads, lets the voter that has most of the log take over, and waits until it does. `false` if that was
+    /// tried in vain.
+    pub(crate) async fn hand_over(&self, wait: Duration) -> bool {
         match self.move_leadership(None, wait).await {
             Ok(leader) => tracing::info!(node = self.id, leader, "handed leadership over"),
             Err(NotMoved::NotLeader(_)) => {}
             Err(NotMoved::Refused(why)) => tracing::info!(node = self.id, %why, "leadership was not handed over"),
+            Err(NotMoved::Failed(why)) => {
+                tracing::warn!(node = self.id, %why, "leadership was not handed over");
+                return false;
+            }
         }
+        true
     }
 
     /// The voter that is to lead next: one that answers, is willing, and has most of the log.

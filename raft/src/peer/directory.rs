@@ -1,5 +1,6 @@
 //! Who the members are and by which keys they are known, as far as this node can tell.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,8 +21,42 @@ pub(crate) struct Directory {
     state: Arc<StateStore>,
     replicated: watch::Receiver<Arc<Roster>>,
     vouched: Mutex<Vouched>,
+    overrides: Mutex<BTreeMap<u64, Override>>,
+    /// Counts changes of the overrides.
+    overridden: watch::Sender<u64>,
+    removed: watch::Sender<bool>,
     /// Someone with an unknown key called: it may be a member that this node has not heard of.
     pub(crate) stranger: Notify,
+}
+
+/// Where a member is reached although the roster says otherwise. It holds for as long as the roster says that.
+#[derive(Debug, Clone)]
+struct Override {
+    instead_of: String,
+    address: String,
+}
+
+/// Hears of changes of who the members are and where they are reached.
+pub(crate) struct Changes {
+    roster: watch::Receiver<Arc<Roster>>,
+    overridden: watch::Receiver<u64>,
+}
+
+impl Changes {
+    /// Returns when something has changed since the last call; pending for ever when nothing ever will.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            Ok(()) = self.roster.changed() => {}
+            Ok(()) = self.overridden.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    /// What has changed up to now is known.
+    pub(crate) fn mark_unchanged(&mut self) {
+        self.roster.mark_unchanged();
+        self.overridden.mark_unchanged();
+    }
 }
 
 /// A roster as a member told it, as of its `end`.
@@ -37,7 +72,17 @@ impl Directory {
     /// The directory of node `me`, with what it was told when it joined.
     pub(crate) fn new(me: u64, cluster: Bytes, state: Arc<StateStore>, vouched: Vouched) -> Self {
         let replicated = state.roster();
-        Self { me, cluster, state, replicated, vouched: Mutex::new(vouched), stranger: Notify::new() }
+        Self {
+            me,
+            cluster,
+            state,
+            replicated,
+            vouched: Mutex::new(vouched),
+            overrides: Mutex::default(),
+            overridden: watch::Sender::new(0),
+            removed: watch::Sender::new(false),
+            stranger: Notify::new(),
+        }
     }
 
     /// The members.
@@ -57,7 +102,35 @@ impl Directory {
 
     /// How to reach a member and recognise it.
     pub(crate) fn peer(&self, id: u64) -> Option<PeerNode> {
-        self.roster().get(&id).cloned()
+        let mut node = self.roster().get(&id).cloned()?;
+        let overrides = self.overrides.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(moved) = overrides.get(&id).filter(|moved| moved.instead_of == node.address) {
+            node.address.clone_from(&moved.address);
+        }
+        Some(node)
+    }
+
+    /// A member was met at `address`, or told it: there it is reached until the roster says something new.
+    pub(crate) fn met(&self, id: u64, address: &str) {
+        let (Some(registered), Some(now)) = (self.roster().get(&id).cloned(), self.peer(id)) else { return };
+        if id == self.me || now.address == address {
+            return;
+        }
+        let mut overrides = self.overrides.lock().unwrap_or_else(PoisonError::into_inner);
+        if registered.address == address {
+            overrides.remove(&id);
+        } else {
+            tracing::info!(peer = id, address, "a member is reached at another address than the registered one");
+            overrides.insert(id, Override { instead_of: registered.address, address: address.to_owned() });
+        }
+        drop(overrides);
+        self.overridden.send_modify(|count| *count += 1);
+    }
+
+    /// The members that are reached elsewhere than registered, and where.
+    pub(crate) fn moved(&self) -> Roster {
+        let reached = |id: &u64, node: &PeerNode| self.peer(*id).filter(|now| now.address != node.address);
+        self.roster().iter().filter_map(|(id, node)| Some((*id, reached(id, node)?))).collect()
     }
 
     /// Whether a member holds the key.
@@ -65,11 +138,41 @@ impl Directory {
         self.roster().values().any(|node| node.pin == pin)
     }
 
-    /// Hears of changes of the replicated roster.
-    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Roster>> {
-        let mut changes = self.replicated.clone();
+    /// Hears of changes from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        let mut changes = Changes { roster: self.replicated.clone(), overridden: self.overridden.subscribe() };
         changes.mark_unchanged();
         changes
+    }
+
+    /// The status for the owner of a key that is no member's: it says so if the key's node was removed.
+    pub(crate) fn refusal(&self, pin: Pin) -> Status {
+        let Some(node) = self.state.removed(pin) else {
+            return Status::permission_denied("this key is not a member's");
+        };
+        let mut status = Status::permission_denied(format!("node {node} was removed from this cluster"));
+        status.metadata_mut().insert(REMOVED, node.into());
+        status
+    }
+
+    /// A member's answer: it may say that this node was removed.
+    pub(crate) fn heed(&self, headers: &http::HeaderMap) {
+        let told = headers.get(REMOVED).and_then(|node| node.to_str().ok()?.parse().ok());
+        if told == Some(self.me) {
+            self.removed.send_replace(true);
+        }
+    }
+
+    /// Whether this node has learnt that it was removed: a member said so, or the state does.
+    pub(crate) fn is_removed(&self, own: Pin) -> bool {
+        *self.removed.borrow() || (self.state.removed(own) == Some(self.me) && !self.knows(own))
+    }
+
+    /// Returns when a member has said that this node was removed.
+    pub(crate) async fn told_removed(&self) {
+        if self.removed.subscribe().wait_for(|removed| *removed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// This node's id.
@@ -98,10 +201,17 @@ impl Directory {
         }
         match self.peer(envelope.from) {
             Some(node) if node.pin == pin => Ok(envelope.from),
-            Some(_) | None => {
+            Some(_) => {
                 self.stranger.notify_one();
                 Err(Status::permission_denied(format!("this key is not the one of node {}", envelope.from)))
+            }
+            None => {
+                self.stranger.notify_one();
+                Err(self.refusal(pin))
             }
         }
     }
 }
+
+/// Tells a removed node its id in the refusal of whatever it asks.
+const REMOVED: &str = "signet-removed";

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::clocks::Clocks;
-use super::connect::{ConnectError, Connection, connect};
-use super::directory::Directory;
+use super::connect::{ConnectError, Proven, connect};
+use super::directory::{Changes, Directory};
 use super::proto::peer_client::PeerClient;
 use super::tls::Tls;
 
@@ -28,7 +28,7 @@ pub(crate) enum Lane {
 }
 
 /// A client of a peer.
-pub(crate) type Client = PeerClient<Connection>;
+pub(crate) type Client = PeerClient<Proven>;
 
 /// All links of this node.
 pub(crate) struct Links {
@@ -62,6 +62,11 @@ impl Links {
         found.ok()?.ok()?.clone()
     }
 
+    /// For connections beside the links.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// Who the members are.
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
@@ -72,9 +77,18 @@ impl Links {
         &self.clocks
     }
 
-    /// Connects to every member ahead of need: an election or a change of leader must not wait for handshakes.
+    /// Connects to every member ahead of need: an election or a change of leader must not wait for handshakes. Links to
+    /// who is a member no more are given up.
     pub(crate) fn warm(&self) {
-        for peer in self.directory.roster().keys().filter(|peer| **peer != self.directory.me()) {
+        let roster = self.directory.roster();
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|(peer, _), link| {
+            let known = roster.contains_key(peer);
+            if !known {
+                link.task.abort();
+            }
+            known
+        });
+        for peer in roster.keys().filter(|peer| **peer != self.directory.me()) {
             for lane in [Lane::Control, Lane::Log, Lane::Calls] {
                 self.client(*peer, lane);
             }
@@ -101,6 +115,14 @@ impl Drop for Links {
     }
 }
 
+/// A client over `connection`; what it hears of this node's membership goes to `directory`.
+pub(crate) fn client_of(connection: Proven, directory: Arc<Directory>) -> Client {
+    let origin = http::Uri::from_static("https://peer.signet.internal");
+    PeerClient::with_origin(connection.read_by(directory), origin)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE)
+}
+
 /// Connects, and connects again when the connection ends or the peer has moved.
 async fn keep(tls: Arc<Tls>, directory: Arc<Directory>, peer: u64, client: watch::Sender<Option<Client>>) {
     let mut changes = directory.changes();
@@ -109,14 +131,14 @@ async fn keep(tls: Arc<Tls>, directory: Arc<Directory>, peer: u64, client: watch
     loop {
         changes.mark_unchanged();
         if let Some(node) = directory.peer(peer) {
-            match connect(&tls, &node).await {
+            let connected = tokio::select! {
+                connected = connect(&tls, &node) => connected,
+                () = moved(&directory, &mut changes, peer, &node) => continue,
+            };
+            match connected {
                 Ok((connection, driver)) => {
                     (pause, reported) = (FIRST_PAUSE, false);
-                    let origin = http::Uri::from_static("https://peer.signet.internal");
-                    let connected = PeerClient::with_origin(connection, origin)
-                        .max_decoding_message_size(MAX_MESSAGE)
-                        .max_encoding_message_size(MAX_MESSAGE);
-                    client.send_replace(Some(connected));
+                    client.send_replace(Some(client_of(connection, Arc::clone(&directory))));
                     tokio::select! {
                         () = driver => {}
                         () = moved(&directory, &mut changes, peer, &node) => {}
@@ -133,22 +155,15 @@ async fn keep(tls: Arc<Tls>, directory: Arc<Directory>, peer: u64, client: watch
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-            _ = changes.changed() => pause = FIRST_PAUSE,
+            () = changes.changed() => pause = FIRST_PAUSE,
         }
     }
 }
 
 /// Returns when `peer` is no longer reached or recognised as `node`.
-async fn moved(
-    directory: &Directory,
-    changes: &mut watch::Receiver<Arc<crate::state::Roster>>,
-    peer: u64,
-    node: &crate::types::PeerNode,
-) {
+async fn moved(directory: &Directory, changes: &mut Changes, peer: u64, node: &crate::types::PeerNode) {
     loop {
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+        changes.changed().await;
         if directory.peer(peer).as_ref() != Some(node) {
             return;
         }

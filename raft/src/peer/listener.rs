@@ -15,15 +15,15 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::directory::Directory;
-use super::tls::{Tls, pin_in};
-use crate::state::Roster;
+use super::directory::{Changes, Directory};
+use super::tls::{Channel, Tls, channel, peer_pin};
 use crate::types::Pin;
 
 /// An accepted connection with the key that it proved.
 pub(crate) struct PeerStream {
     stream: TlsStream<TcpStream>,
     pin: Pin,
+    channel: Channel,
     cut: Pinned<Box<WaitForCancellationFutureOwned>>,
     token: CancellationToken,
     /// Marks it as ended in the listener's list.
@@ -36,6 +36,8 @@ pub(crate) struct PeerStream {
 pub(crate) struct Caller {
     /// The key that was proven.
     pub(crate) pin: Pin,
+    /// What only the two ends of the connection know.
+    pub(crate) channel: Channel,
     /// Ends the connection.
     pub(crate) cut: CancellationToken,
 }
@@ -115,17 +117,26 @@ impl Listener {
     async fn shake_hands(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let stream = self.acceptor.accept(stream).await?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.ok_or_else(|| io::Error::other("no certificate"))?;
-        let pin = pin_in(certificate).map_err(io::Error::other)?;
+        let (pin, channel) = (peer_pin(stream.get_ref().1)?, channel(stream.get_ref().1)?);
         let token = CancellationToken::new();
         let cut = Box::pin(token.clone().cancelled_owned());
         let directory = self.directory.borrow().clone();
         let gone = |_| io::Error::other("the listener is closing");
         if directory.as_ref().is_some_and(|directory| directory.knows(pin)) {
             self.remember(pin, token.clone());
-            let stream =
-                PeerStream { stream, pin, cut, token: token.clone(), _open: token.drop_guard(), _permit: None };
+            // Removed at this very moment: whoever looked for open connections may have missed this one.
+            if directory.is_none_or(|directory| !directory.knows(pin)) {
+                return Err(io::Error::other("the peer is no member any more"));
+            }
+            let stream = PeerStream {
+                stream,
+                pin,
+                channel,
+                cut,
+                token: token.clone(),
+                _open: token.drop_guard(),
+                _permit: None,
+            };
             return self.members.send(Ok(stream)).await.map_err(gone);
         }
         if let Some(directory) = directory {
@@ -133,8 +144,15 @@ impl Listener {
         }
         let permit = Arc::clone(&self.at_the_door).try_acquire_owned();
         let permit = permit.map_err(|_| io::Error::other("too many newcomers at the door"))?;
-        let stream =
-            PeerStream { stream, pin, cut, token: token.clone(), _open: token.drop_guard(), _permit: Some(permit) };
+        let stream = PeerStream {
+            stream,
+            pin,
+            channel,
+            cut,
+            token: token.clone(),
+            _open: token.drop_guard(),
+            _permit: Some(permit),
+        };
         self.newcomers.send(Ok(stream)).await.map_err(gone)
     }
 
@@ -161,7 +179,7 @@ impl Connected for PeerStream {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { pin: self.pin, cut: self.token.clone() }
+        Caller { pin: self.pin, channel: self.channel, cut: self.token.clone() }
     }
 }
 
@@ -180,6 +198,9 @@ impl AsyncRead for PeerStream {
 
 impl AsyncWrite for PeerStream {
     fn poll_write(mut self: Pinned<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.token.is_cancelled() {
+            return Poll::Ready(Err(io::Error::other("the peer is no member any more")));
+        }
         Pinned::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -194,15 +215,9 @@ impl AsyncWrite for PeerStream {
 }
 
 /// Returns when this node has become a member, and then whenever the roster has changed.
-async fn roster_changed(
-    directory: &mut watch::Receiver<Option<Arc<Directory>>>,
-    roster: &mut Option<watch::Receiver<Arc<Roster>>>,
-) {
+async fn roster_changed(directory: &mut watch::Receiver<Option<Arc<Directory>>>, roster: &mut Option<Changes>) {
     if let Some(changes) = roster {
-        if changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        return;
+        return changes.changed().await;
     }
     if directory.wait_for(Option::is_some).await.is_err() {
         std::future::pending::<()>().await;

@@ -14,18 +14,19 @@ mod stranger;
 mod tls;
 mod wire;
 
+pub(crate) use crate::types::Pin;
 pub(crate) use clocks::Clocks;
-pub(crate) use connect::{ConnectError, connect};
+pub(crate) use connect::{ConnectError, connect, connect_any};
 #[cfg(test)]
 pub(crate) use connect::{Connection, Driver};
 pub(crate) use directory::{Directory, Vouched};
 pub(crate) use key::PeerKey;
-pub(crate) use link::{Lane, Links};
+pub(crate) use link::{Client, Lane, Links, client_of};
 pub(crate) use listener::Listener;
 pub(crate) use network::Network;
 pub(crate) use server::{for_members, for_newcomers};
 pub(crate) use stranger::Stranger;
-pub(crate) use tls::Tls;
+pub(crate) use tls::{Channel, Tls};
 pub(crate) use wire::{members_from_wire, members_to_wire};
 
 /// The generated messages, clients and servers.

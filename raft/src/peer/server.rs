@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use openraft::Snapshot;
-use openraft::raft::TransferLeaderRequest;
+use openraft::raft::{StreamAppendError, TransferLeaderRequest};
 use signet_model::stored::{from_bytes, to_bytes};
 use signet_model::time::UnixTime;
 use tokio::sync::watch;
@@ -20,12 +20,13 @@ use super::proto::door_server::{self, DoorServer};
 use super::proto::peer_server::{self, PeerServer};
 use super::proto::{self, snapshot_part::Part};
 use super::receive::receive;
+use super::tls::Channel;
 use super::wire;
 use crate::encoding::unversioned;
 use crate::feature;
 use crate::member::{Member, NotHere, Promotion, Turn, outcome_to_wire};
 use crate::state::Manifest;
-use crate::token::secret_hash;
+use crate::token::{Binding, is_newcomers, prove_membership};
 use crate::types::{Order, OrderOutcome, PeerNode, Pin};
 
 /// The member behind the services, once there is one.
@@ -56,9 +57,11 @@ fn current(member: &Current) -> Result<Arc<Member>, Status> {
 }
 
 fn pin<T>(request: &Request<T>) -> Result<Pin, Status> {
-    let caller =
-        request.extensions().get::<Caller>().ok_or_else(|| Status::internal("the connection proved no key"))?;
-    Ok(caller.pin)
+    Ok(caller(request)?.pin)
+}
+
+fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
+    request.extensions().get::<Caller>().ok_or_else(|| Status::internal("the connection proved no key"))
 }
 
 fn stopped(cause: impl std::fmt::Display) -> Status {
@@ -108,6 +111,9 @@ impl peer_server::Peer for Peers {
             return Err(Status::internal("a conflict before the first entry"));
         }
         let result = reply.into_stream_result(prev, last.or(prev));
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            member.hear_leader();
+        }
         let clock_millis = member.clocks.own().millis();
         Ok(Response::new(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) }))
     }
@@ -230,7 +236,12 @@ impl peer_server::Peer for Peers {
 
     async fn status(&self, mut request: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
         let envelope = request.get_mut().envelope.take();
+        let from = envelope.as_ref().map_or(0, |envelope| envelope.from);
         let member = self.admit(&request, envelope)?;
+        let address = request.into_inner().address;
+        if crate::config::check_address(&address).is_ok() {
+            member.directory.met(from, &address);
+        }
         Ok(Response::new(member.status_reply()))
     }
 
@@ -277,9 +288,9 @@ impl door_server::Door for Newcomers {
         use proto::join_reply::Outcome;
 
         let member = current(&self.member)?;
-        let pin = pin(&request)?;
+        let (pin, channel) = caller(&request).map(|caller| (caller.pin, caller.channel))?;
         let request = request.into_inner();
-        let outcome = match admit_newcomer(&member, pin, &request).await {
+        let outcome = match admit_newcomer(&member, pin, channel, &request).await {
             Ok(admitted) => Outcome::Admitted(admitted),
             Err(refusal) => {
                 tracing::warn!(%pin, refusal = refusal.as_str_name(), "a newcomer was refused");
@@ -293,6 +304,7 @@ impl door_server::Door for Newcomers {
 async fn admit_newcomer(
     member: &Member,
     pin: Pin,
+    channel: Channel,
     request: &proto::JoinRequest,
 ) -> Result<proto::Admitted, proto::Refusal> {
     if request.cluster != member.cluster() {
@@ -301,14 +313,20 @@ async fn admit_newcomer(
     if crate::config::check_address(&request.address).is_err() {
         return Err(proto::Refusal::BadAddress);
     }
-    let hash = secret_hash(&request.secret);
+    let id: [u8; 32] = request.token.as_ref().try_into().map_err(|_| proto::Refusal::UnknownToken)?;
     // A stranger must not be able to fill the log: what is hopeless is refused before it is proposed. A token may be newer
     // than this node's state.
-    if member.state.token(&hash).is_none() {
+    if member.state.token(&id).is_none() {
         member.barrier(JOIN_TIMEOUT).await.map_err(|_| proto::Refusal::NoQuorum)?;
     }
-    match member.state.token(&hash) {
+    let binding = Binding { channel, cluster: &request.cluster, newcomer: pin, address: &request.address };
+    let row = member.state.token(&id);
+    let member_key = row.as_ref().map(|row| row.member_key);
+    match row {
         None => return Err(proto::Refusal::UnknownToken),
+        Some(token) if !is_newcomers(&token.verifier, &request.proof, &binding) => {
+            return Err(proto::Refusal::BadProof);
+        }
         Some(token) if token.used_by.is_some_and(|user| member.directory.peer(user).is_none_or(|it| it.pin != pin)) => {
             return Err(proto::Refusal::UsedToken);
         }
@@ -321,14 +339,15 @@ async fn admit_newcomer(
         return Err(proto::Refusal::TooOld);
     }
     let node = PeerNode { address: request.address.clone(), pin };
-    let order = Order::ConsumeJoinToken { hash, node };
+    let order = Order::ConsumeJoinToken { hash: id, node };
     let placed = member.propose(order, JOIN_TIMEOUT).await.map_err(|_| proto::Refusal::NoQuorum)?;
     match from_bytes(&placed.outcome.body) {
         Ok(OrderOutcome::Registered { node }) => {
             let applied_end = member.state.view().end();
             let roster = member.directory.roster();
             tracing::info!(node, %pin, "a newcomer was registered");
-            Ok(proto::Admitted { node, members: wire::members_to_wire(&roster), applied_end })
+            let proof = member_key.map(|key| prove_membership(&key, &binding)).unwrap_or_default().into();
+            Ok(proto::Admitted { node, members: wire::members_to_wire(&roster), applied_end, proof })
         }
         Ok(OrderOutcome::UsedToken) => Err(proto::Refusal::UsedToken),
         Ok(OrderOutcome::ExpiredToken) => Err(proto::Refusal::ExpiredToken),

@@ -39,6 +39,7 @@ impl Service<http::Request<Body>> for Stranger {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut refusal = Status::permission_denied("this key is not a member's");
         if let (Some(caller), Some(directory)) =
             (request.extensions().get::<Caller>(), self.directory.borrow().as_ref())
         {
@@ -46,9 +47,10 @@ impl Service<http::Request<Body>> for Stranger {
                 caller.cut.cancel();
             } else {
                 directory.stranger.notify_one();
+                refusal = directory.refusal(caller.pin);
             }
         }
-        ready(Ok(Status::permission_denied("this key is not a member's").into_http()))
+        ready(Ok(refusal.into_http()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! TLS 1.3 between peers. Certificates may be expired and say nothing; each side proves a key, and the key's pin decides.
 
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,8 +9,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, CommonState, ConnectionCommon, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -33,9 +34,9 @@ impl Tls {
         self.key.pin()
     }
 
-    /// For a connection to whoever holds the key of `pin`.
-    pub(crate) fn client(&self, pin: Pin) -> Result<ClientConfig, Error> {
-        let verifier = Arc::new(Pinned { expected: pin, proof: Proof(Arc::clone(&self.provider)) });
+    /// For a connection to whoever holds one of the keys.
+    pub(crate) fn client(&self, pins: Vec<Pin>) -> Result<ClientConfig, Error> {
+        let verifier = Arc::new(Pinned { expected: pins, proof: Proof(Arc::clone(&self.provider)) });
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
@@ -66,10 +67,35 @@ pub(crate) fn pin_in(certificate: &CertificateDer<'_>) -> Result<Pin, Error> {
     Ok(pin_of(&ParsedCertificate::try_from(certificate)?.subject_public_key_info()))
 }
 
-/// Takes one key only.
+/// What only the two ends of one TLS connection know (RFC 8446 §7.5): whatever is bound to it is of no use anywhere else.
+#[derive(Clone, Copy)]
+pub(crate) struct Channel(pub(crate) [u8; 32]);
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}
+
+/// The channel of a connection whose handshake is done.
+pub(crate) fn channel<Data>(connection: &ConnectionCommon<Data>) -> io::Result<Channel> {
+    let exported = connection.export_keying_material([0; 32], CHANNEL_LABEL, None);
+    exported.map(Channel).map_err(io::Error::other)
+}
+
+/// The key that the other side has proved.
+pub(crate) fn peer_pin(connection: &CommonState) -> io::Result<Pin> {
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let certificate = certificate.ok_or_else(|| io::Error::other("no certificate"))?;
+    pin_in(certificate).map_err(io::Error::other)
+}
+
+const CHANNEL_LABEL: &[u8] = b"EXPORTER-signet-join-1";
+
+/// Takes these keys only.
 #[derive(Debug)]
 struct Pinned {
-    expected: Pin,
+    expected: Vec<Pin>,
     proof: Proof,
 }
 
@@ -82,7 +108,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if pin_in(end_entity)? == self.expected {
+        if self.expected.contains(&pin_in(end_entity)?) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

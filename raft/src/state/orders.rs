@@ -22,10 +22,11 @@ pub(crate) fn apply_order(
     match order {
         // Told apart before this is called.
         Order::Application(_) | Order::RaiseFeatureLevel { .. } => Ok(OrderOutcome::Done),
-        Order::CreateJoinToken { hash, ttl_millis, caller } => {
+        Order::CreateJoinToken { hash, ttl_millis, caller, verifier, member_key } => {
             forget_old_tokens(rows, at)?;
             let expires_at = at.after(Duration::from_millis(*ttl_millis));
-            let row = TokenRow { expires_at, used_by: None, caller: caller.clone() };
+            let (verifier, member_key) = (*verifier, *member_key);
+            let row = TokenRow { expires_at, used_by: None, caller: caller.clone(), verifier, member_key };
             rows.write(prefixed(TOKEN_PREFIX, hash), versioned(&row));
             Ok(OrderOutcome::TokenCreated { expires_at })
         }

@@ -31,7 +31,7 @@ pub(crate) struct AppliedRow {
     pub chain: Option<Chain>,
 }
 
-/// A join token, kept after its use so that a second one is told so. Stored form, by the hash of its secret.
+/// A join token, kept after its use so that a second one is told so. Stored form, by what names it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct TokenRow {
     /// When it ends.
@@ -43,6 +43,12 @@ pub(crate) struct TokenRow {
     /// Who asked for it: stored form of the caller.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub caller: Vec<u8>,
+    /// Verifies that a newcomer has the secret. Neither this nor the next lets anybody in.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub verifier: [u8; 32],
+    /// With it a member proves that the cluster knows the token.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub member_key: [u8; 32],
 }
 
 /// Where [`AppliedRow`] is.

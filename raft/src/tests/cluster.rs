@@ -17,12 +17,17 @@ pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
 /// A directory and whoever runs on it.
 pub(crate) struct Place {
-    pub(crate) dir: tempfile::TempDir,
+    // Before its directory.
     pub(crate) node: Option<Node>,
+    pub(crate) dir: tempfile::TempDir,
     pub(crate) timings: Timings,
     /// How many feature levels above the first its program knows.
     pub(crate) newer: u32,
+    pub(crate) contacts: Vec<String>,
+    pub(crate) clock: Clock,
 }
+
+pub(crate) type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 impl Place {
     pub(crate) async fn open() -> Self {
@@ -31,11 +36,12 @@ impl Place {
 
     /// A directory on which nobody runs yet.
     pub(crate) fn unopened() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), node: None, timings: Timings::lan(), newer: 0 }
+        let (dir, timings, clock) = (tempfile::tempdir().unwrap(), Timings::lan(), Arc::new(wall_clock));
+        Self { node: None, dir, timings, newer: 0, contacts: Vec::new(), clock }
     }
 
     pub(crate) async fn with(timings: Timings) -> Self {
-        Self::of_program(0, timings).await
+        Self::with_clock(timings, Arc::new(wall_clock)).await
     }
 
     /// One whose program knows so many feature levels above the first.
@@ -46,13 +52,22 @@ impl Place {
         place
     }
 
+    pub(crate) async fn with_clock(timings: Timings, clock: Clock) -> Self {
+        let mut place = Self::unopened();
+        (place.timings, place.clock) = (timings, clock);
+        place.start().await;
+        place
+    }
+
     pub(crate) async fn start(&mut self) {
         self.node = Some(self.try_start().await.unwrap());
     }
 
     pub(crate) async fn try_start(&self) -> Result<Node, OpenError> {
         let machine = Arc::new(Words { newer: self.newer, ..Words::default() });
-        Node::open(config(self.dir.path(), self.timings.clone()), machine).await
+        let (contacts, clock) = (self.contacts.clone(), Arc::clone(&self.clock));
+        let config = NodeConfig { contacts, clock, ..config(self.dir.path(), self.timings.clone()) };
+        Node::open(config, machine).await
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -89,6 +104,7 @@ pub(crate) fn config(dir: &Path, timings: Timings) -> NodeConfig {
         data_dir: dir.join("data"),
         peer_listen: "127.0.0.1:0".parse().unwrap(),
         peer_advertise: None,
+        contacts: Vec::new(),
         version: "test".into(),
         timings,
         storage: crate::Storage::default(),
@@ -97,7 +113,7 @@ pub(crate) fn config(dir: &Path, timings: Timings) -> NodeConfig {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test is the program here")]
-fn wall_clock() -> UnixTime {
+pub(crate) fn wall_clock() -> UnixTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     UnixTime::from_millis(u64::try_from(since.as_millis()).unwrap())
 }
@@ -131,13 +147,15 @@ pub(crate) async fn cluster(count: usize, timings: Timings) -> Vec<Place> {
 
 /// Puts, again when an election on a busy machine has left it open: twice is the same as once.
 pub(crate) async fn put(node: &Node, key: &str, value: &str) -> u64 {
-    loop {
+    // A change of leader on a busy machine leaves some outcomes unknown; to put the same again does no harm.
+    for _ in 0..10 {
         match node.propose(format!("put {key} {value}").into_bytes(), WAIT).await {
             Ok(applied) => return applied.index,
-            Err(ProposeError::Unknown) => {}
-            Err(other) => panic!("{other:?}"),
+            Err(ProposeError::Unknown | ProposeError::NoQuorum) => {}
+            Err(other) => panic!("{other}"),
         }
     }
+    panic!("{key} could not be put");
 }
 
 pub(crate) fn get(node: &Node, key: &str) -> Option<String> {
@@ -346,26 +364,6 @@ async fn a_node_that_was_away_takes_the_log_from_a_leader_it_never_heard_of() {
     places[2].start().await;
     let back = places[2].node();
     until("it has caught up", || async { get(back, "a").is_some() && back.barrier(WAIT).await.is_ok() }).await;
-    assert!(places[3].node().local_status().role == Role::Leader, "the one it had not heard of still leads");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_removed_node_is_cut_off() {
-    let places = cluster(3, Timings::lan()).await;
-    let first = leader(&places).await;
-    let removed = (first + 1) % 3;
-    let id = places[removed].node().identity().unwrap().node_id;
-    let change = openraft::ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-    let leader = places[first].node().member().unwrap();
-    leader.raft.change_membership(change, false).await.unwrap();
-    until("its key is forgotten", || async { leader.directory.peer(id).is_none() }).await;
-    let gone = places[removed].node();
-    let short = Duration::from_millis(500);
-    until("it hears nothing any more", || async { gone.barrier(short).await.is_err() }).await;
-    let refused = gone.propose(b"put a 1".to_vec(), short).await.unwrap_err();
-    assert!(matches!(refused, ProposeError::NoQuorum | ProposeError::Unknown), "{refused:?}");
-    put(places[first].node(), "b", "2").await;
-    assert_eq!(get(places[first].node(), "a"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use signet_model::caller::Caller;
 
 use super::cluster::{Place, WAIT, cluster, config, put, token, until, words};
-use crate::token::JoinToken;
+use crate::peer::proto::door_client::DoorClient;
+use crate::peer::proto::join_reply::Outcome;
+use crate::peer::proto::{JoinRequest, Refusal};
+use crate::token::{Binding, JoinToken};
 use crate::types::Pin;
 use crate::{InitError, JoinError, Node, OpenError, Timings};
 
@@ -127,4 +130,73 @@ async fn damaged_or_missing_parts_are_named() {
         let error = open_error(&place).await.to_string();
         assert!(error.contains(part), "without {part}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_for_another_connection_lets_nobody_in() {
+    let places = cluster(1, Timings::lan()).await;
+    let newcomer = Place::open().await;
+    let text = token(places[0].node()).await;
+    let token = JoinToken::from_text(&text).unwrap();
+    let tls = &newcomer.node().inner.tls;
+    // What somebody in between sees on one connection is of no use to them on another.
+    let (seen, seen_driver) = crate::peer::connect(tls, &token.members[0]).await.unwrap();
+    let (used, used_driver) = crate::peer::connect(tls, &token.members[0]).await.unwrap();
+    let drivers = (tokio::spawn(seen_driver), tokio::spawn(used_driver));
+    let address = newcomer.node().peer_address();
+    let request = |channel| {
+        let newcomer = tls.pin();
+        let binding = Binding { channel, cluster: &token.cluster, newcomer, address: &address };
+        JoinRequest {
+            cluster: token.cluster.to_vec().into(),
+            token: token.secret.id().to_vec().into(),
+            proof: token.secret.prove(&binding).unwrap().into(),
+            address: address.clone(),
+            feature_level: 0,
+        }
+    };
+    let (replayed, fresh) = (request(seen.channel()), request(used.channel()));
+    let mut client = DoorClient::with_origin(used, http::Uri::from_static("https://peer.signet.internal"));
+    let refused = client.join(replayed).await.unwrap().into_inner().outcome;
+    assert_eq!(refused, Some(Outcome::Refused(Refusal::BadProof.into())));
+    assert_eq!(places[0].node().local_status().peers.len(), 1);
+    let admitted = client.join(fresh).await.unwrap().into_inner().outcome;
+    assert!(matches!(admitted, Some(Outcome::Admitted(_))), "{admitted:?}");
+    drivers.0.abort();
+    drivers.1.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_have_all_moved_at_once_find_each_other_by_one_contact() {
+    let mut places = cluster(3, Timings::lan()).await;
+    put(places[0].node(), "a", "1").await;
+    let before: Vec<_> = places.iter().map(|place| place.node().peer_address()).collect();
+    // The ports stay taken, so that nobody gets its old one back.
+    let mut taken = Vec::new();
+    for (place, address) in places.iter_mut().zip(&before) {
+        place.kill().await;
+        std::fs::remove_file(place.dir.path().join("data/peer.port")).unwrap();
+        until("the port is free", || async { std::net::TcpListener::bind(address.as_str()).is_ok() }).await;
+        taken.push(std::net::TcpListener::bind(address.as_str()).unwrap());
+    }
+    places[0].start().await;
+    let contact = places[0].node().peer_address();
+    for place in &mut places[1..] {
+        place.contacts = vec![contact.clone()];
+        place.start().await;
+    }
+    for place in &places {
+        let node = place.node();
+        assert!(!before.contains(&node.peer_address()));
+        until("a quorum again", || async { node.barrier(WAIT).await.is_ok() }).await;
+    }
+    let after: Vec<_> = places.iter().map(|place| place.node().peer_address()).collect();
+    for place in &places {
+        until("the new addresses are registered", || async {
+            let status = place.node().local_status();
+            status.peers.iter().all(|peer| after.contains(&peer.address))
+        })
+        .await;
+    }
+    put(places[1].node(), "a", "2").await;
 }

@@ -3,11 +3,14 @@
 mod backup;
 mod cluster;
 mod disk;
+mod elections;
 mod feature;
 mod frozen;
 mod join;
 mod machine;
 mod measure;
+mod member;
+mod proxy;
 mod recover;
 mod storage;
 mod storage_chain;

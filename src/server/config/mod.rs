@@ -9,6 +9,7 @@ mod keys;
 mod limits;
 mod log;
 mod peer;
+mod raft;
 mod rotation;
 mod trust_domain;
 
@@ -28,6 +29,7 @@ pub(crate) use self::keys::KeysConfig;
 pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::log::{LogConfig, LogFormat};
 pub(crate) use self::peer::PeerConfig;
+pub(crate) use self::raft::RaftConfig;
 pub(crate) use self::trust_domain::TrustDomainConfig;
 
 /// What one node is told by its operator.
@@ -47,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) backups: Option<BackupsConfig>,
     pub(crate) disk: DiskConfig,
     pub(crate) limits: LimitsConfig,
+    pub(crate) raft: RaftConfig,
 }
 
 /// Everything that is wrong with a configuration, each with its key.
@@ -79,6 +82,7 @@ struct Raw {
     backups: Option<backups::Raw>,
     disk: disk::Raw,
     limits: limits::Raw,
+    raft: raft::Raw,
 }
 
 impl Config {
@@ -110,7 +114,21 @@ impl Config {
         let backups = raw.backups.map(|raw| raw.check(&mut mistakes)).transpose_some();
         let disk = raw.disk.check(&mut mistakes);
         let limits = raw.limits.check(&mut mistakes);
-        match (data_dir, peer, grpc, https, admin, keys, trust_domain.transpose_some(), log, backups, disk, limits) {
+        let raft = raw.raft.check(&mut mistakes);
+        match (
+            data_dir,
+            peer,
+            grpc,
+            https,
+            admin,
+            keys,
+            trust_domain.transpose_some(),
+            log,
+            backups,
+            disk,
+            limits,
+            raft,
+        ) {
             (
                 Some(data_dir),
                 Some(peer),
@@ -123,8 +141,9 @@ impl Config {
                 Some(backups),
                 Some(disk),
                 Some(limits),
+                Some(raft),
             ) if mistakes.0.is_empty() => {
-                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, backups, disk, limits })
+                Ok(Self { data_dir, peer, grpc, https, admin, keys, trust_domain, log, backups, disk, limits, raft })
             }
             _ => Err(mistakes.0),
         }
@@ -258,6 +277,23 @@ mod tests {
     fn unknown_keys_in_sections_are_named_with_their_path() {
         let mistakes = Config::parse(&format!("{WHOLE}\n[admin]\nallowed_uid = [0]")).unwrap_err();
         assert!(mistakes[0].starts_with("admin.allowed_uid: is not a known key"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn raft_keeps_the_time_of_one_of_two_profiles() {
+        let parse = |text: &str| Config::parse(&format!("{WHOLE}\n{text}"));
+        assert_eq!(parse("").unwrap().raft.timings, signet_raft::Timings::lan());
+        assert_eq!(parse("[raft]\nprofile = \"wan\"").unwrap().raft.timings, signet_raft::Timings::wan());
+        let mistakes = parse("[raft]\nprofile = \"fast\"").unwrap_err();
+        assert!(mistakes[0].starts_with("raft.profile: \"fast\": is neither"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn contacts_of_peers_are_hosts_with_ports() {
+        let parse = |contacts: &str| Config::parse(&WHOLE.replace("[peer]", &format!("[peer]\ncontacts = {contacts}")));
+        assert_eq!(parse("[\"node2:8082\"]").unwrap().peer.contacts, ["node2:8082"]);
+        let mistakes = parse("[\"node2\"]").unwrap_err();
+        assert!(mistakes[0].starts_with("peer.contacts: \"node2\" is not host:port"), "{mistakes:?}");
     }
 
     #[test]
