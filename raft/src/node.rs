@@ -19,7 +19,7 @@ use crate::error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 use crate::identity::{Phase, Record, cluster_text};
 use crate::log::LogStore;
 use crate::machine::StateMachine;
-use crate::member::{Chores, Done, Member, Part, Parts, Wanted, keep};
+use crate::member::{Chores, Done, Member, Part, Parts, Policy, Wanted, keep};
 use crate::membership::{Change, ChangeError, Changed};
 use crate::open;
 use crate::peer::{Directory, Tls, Vouched};
@@ -297,11 +297,11 @@ impl Node {
         }
     }
 
-    /// Compares the members' logs: their running hashes at index `at`, or at the last one that all who answer have
-    /// applied. Needs no quorum; members that do not answer in time have no hash in the result.
+    /// Compares the members' logs: their running hashes at index `at`, or at the last one that all have applied
+    /// who are not far behind. Needs no quorum; members that do not answer in time have no hash in the result.
     ///
     /// # Errors
-    /// [`BarrierError::NotMember`]; [`BarrierError::Behind`] if some member has not applied anything yet.
+    /// [`BarrierError::NotMember`]; [`BarrierError::Behind`] if nothing was applied yet.
     pub async fn hash(&self, at: Option<u64>, timeout: Duration) -> Result<ClusterHash, BarrierError> {
         let member = self.member().ok_or(BarrierError::NotMember)?;
         member.cluster_hash(at, timeout).await
@@ -494,7 +494,7 @@ impl Node {
             record: record.clone(),
             address: self.inner.address.clone(),
             contacts: self.inner.config.contacts.clone(),
-            snapshot_every: self.inner.config.timings.snapshot_every,
+            snapshots: Policy::new(&self.inner.config, record.node),
             failed: self.inner.failed.clone(),
             removed: self.inner.removed.clone(),
         };

@@ -95,8 +95,8 @@ impl Stores {
             return Err(OpenError::Damaged { path: data_dir.join("peer.key"), detail: detail.into() });
         }
         let key = PeerKey::open(data_dir)?;
-        let log = LogStore::open(data_dir)?;
-        let state = StateStore::open(data_dir, machine)?;
+        let log = LogStore::open_tuned(data_dir, &config.storage)?;
+        let state = StateStore::open_tuned(data_dir, machine, &config.storage)?;
         log.follow(state.anchor());
         let stores = Self { lock, key, record, log, state };
         stores.check(data_dir)?;

@@ -7,9 +7,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch};
 
 use super::watermark::SLOT;
+use crate::config::Storage;
 use crate::durable;
 use crate::error::OpenError;
 
@@ -32,13 +33,13 @@ pub(crate) type DiskRow = (Box<[u8]>, Box<[u8]>);
 
 impl Disk {
     /// Opens the log's disk in `data_dir`, or makes it.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(data_dir: &Path, storage: &Storage) -> Result<Self, OpenError> {
         #[cfg(test)]
         if let Some(disk) = crate::sim::disk(data_dir) {
             return Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Simulated(disk), marks: Mutex::default() });
         }
         let path = data_dir.join("log");
-        let db = DB::open(&options(), &path).map_err(|cause| open_error(&path, &cause))?;
+        let db = DB::open(&options(storage), &path).map_err(|cause| open_error(&path, &cause))?;
         Ok(Self { data_dir: data_dir.to_owned(), rows: Rows::Rocks(db), marks: Mutex::default() })
     }
 
@@ -208,13 +209,17 @@ pub(crate) fn background_errors(db: &DB) -> Option<String> {
     }
 }
 
-fn options() -> Options {
+fn options(storage: &Storage) -> Options {
+    // Only followers that lag read from here, once and in order.
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(READ_CACHE));
     let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
     options.create_if_missing(true);
     // The default would silently drop acknowledged entries behind a bad record; this one takes a torn end only.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_manual_wal_flush(true);
-    options.set_write_buffer_size(16 << 20);
+    options.set_write_buffer_size(storage.log_buffer);
     options.set_max_total_wal_size(64 << 20);
     options.set_keep_log_file_num(2);
     options
@@ -229,6 +234,7 @@ pub(crate) fn open_error(path: &Path, cause: &rocksdb::Error) -> OpenError {
     }
 }
 
+const READ_CACHE: usize = 8 << 20;
 /// The file of the watermark.
 pub(crate) const MARK_FILE: &str = "watermark";
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::rows::{CLUSTER_KEY, VOTE_FILE, entry_key, read_entry};
 use super::tail::{Tail, size};
 use super::watermark::Watermark;
 use super::writer::{Counters, Job, Writer};
+use crate::config::Storage;
 use crate::encoding::{StoredVote, entry_from_body, unversioned};
 use crate::error::OpenError;
 use crate::fatal;
@@ -55,10 +56,15 @@ impl LogStore {
 
     /// Opens the log in `data_dir`, makes it if there is none, and starts its thread.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::open_tuned(data_dir, &Storage::default())
+    }
+
+    /// The same with as much memory as `storage` says.
+    pub(crate) fn open_tuned(data_dir: &Path, storage: &Storage) -> Result<Self, OpenError> {
         let path = data_dir.join("log");
         let vote_path = data_dir.join(VOTE_FILE);
         let damaged = |path: &Path, detail: String| OpenError::Damaged { path: path.to_owned(), detail };
-        let disk = Arc::new(Disk::open(data_dir)?);
+        let disk = Arc::new(Disk::open(data_dir, storage)?);
         let recovered = recover(&disk).map_err(|detail| damaged(&path, detail))?;
         let vote = disk
             .read_file(VOTE_FILE)
@@ -262,6 +268,13 @@ impl LogPeek {
         if let Some(shared) = self.0.upgrade() {
             let _ = LogStore { shared }.send(Job::Mark);
         }
+    }
+
+    /// The lowest index at which the chain's value is held.
+    pub(crate) fn chain_begin(&self) -> Option<u64> {
+        let log = LogStore { shared: self.0.upgrade()? };
+        let tail = log.tail();
+        Some(tail.purged.map_or_else(|| tail.begin(), |id| id.index))
     }
 
     /// The chain's value at `index`, if the log holds it and it is on disk.

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::Member;
+use crate::blocking::blocking;
 use crate::error::BarrierError;
 use crate::log::Chain;
 use crate::peer::{Lane, proto};
@@ -18,12 +19,12 @@ impl Member {
         let index = index.filter(|index| *index < applied_end);
         let log = self.log_peek.clone();
         // A log that an older program wrote is counted through from its beginning.
-        let hash = tokio::task::spawn_blocking(move || index.and_then(|index| log.chain_at(index)));
+        let hash = blocking(move || Ok(index.and_then(|index| log.chain_at(index))));
         let hash: Option<Chain> = hash.await.ok().flatten();
         proto::HashReply { applied_end, hash: hash.map(|hash| hash.0.to_vec().into()).unwrap_or_default() }
     }
 
-    /// Asks every member for the hash at `index`, or else at the last one that all who answer have applied.
+    /// Asks every member for the hash at `index`, or else at the last one that all have applied who are not far behind.
     pub(crate) async fn cluster_hash(&self, index: Option<u64>, wait: Duration) -> Result<ClusterHash, BarrierError> {
         let deadline = Instant::now() + wait;
         let index = match index {
@@ -31,8 +32,10 @@ impl Member {
             None => {
                 // Half of the time at most for finding the index: a member that is down must not use it all up.
                 let told = self.ask_hashes(None, Instant::now() + wait / 2).await;
+                // Who is so far behind that the others have purged what it holds has nothing to compare.
+                let begin = self.log_peek.chain_begin().unwrap_or(0);
                 let ends = told.iter().filter_map(|(_, reply)| Some(reply.as_ref()?.applied_end));
-                ends.min().and_then(|end| end.checked_sub(1)).ok_or(BarrierError::Behind)?
+                ends.filter(|end| *end > begin).min().and_then(|end| end.checked_sub(1)).ok_or(BarrierError::Behind)?
             }
         };
         let told = self.ask_hashes(Some(index), deadline).await;

@@ -12,8 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::Member;
 use super::promote::Promotion;
 use super::shed::shed;
-use crate::blocking::blocking;
-use crate::disk::DiskState;
+use super::snapshots::{Policy, make};
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
 use crate::types::Order;
@@ -25,7 +24,7 @@ pub(crate) struct Chores {
     pub(crate) address: String,
     /// Addresses to try when members are not where they are registered.
     pub(crate) contacts: Vec<String>,
-    pub(crate) snapshot_every: u64,
+    pub(crate) snapshots: Policy,
     /// Told the cause when raft has died.
     pub(crate) failed: watch::Sender<Option<String>>,
     /// Told when this node has learnt that it was removed.
@@ -34,21 +33,21 @@ pub(crate) struct Chores {
 
 /// Starts the chores; they end with the member.
 pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
-    let Chores { data_dir, record, address, contacts, snapshot_every, failed, removed } = chores;
+    let Chores { data_dir, record, address, contacts, snapshots, failed, removed } = chores;
     tokio::spawn(learn_of_removal(Arc::downgrade(member), data_dir.clone(), record.clone(), removed));
-    tokio::spawn(watch_core(Arc::downgrade(member), snapshot_every, failed));
+    tokio::spawn(watch_core(Arc::downgrade(member), failed));
     tokio::spawn(super::find::serve(Arc::downgrade(member), address.clone(), contacts));
     tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
     tokio::spawn(shed(Arc::downgrade(member)));
     tokio::spawn(watch_databases(Arc::downgrade(member)));
+    tokio::spawn(make(Arc::downgrade(member), snapshots));
 }
 
-/// Notices the end of raft, keeps connections to all members, and has snapshots made.
-async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Sender<Option<String>>) {
+/// Notices the end of raft, and keeps connections to all members.
+async fn watch_core(member: Weak<Member>, failed: watch::Sender<Option<String>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asked_at = 0;
     loop {
         ticks.tick().await;
         let Some(member) = member.upgrade() else { return };
@@ -62,20 +61,6 @@ async fn watch_core(member: Weak<Member>, snapshot_every: u64, failed: watch::Se
         if let Some(cause) = unreadable {
             failed.send_replace(Some(cause));
             return;
-        }
-        let applied = metrics.last_applied.map_or(0, |id| id.index + 1);
-        let covered = metrics.snapshot.map_or(0, |id| id.index + 1);
-        // A snapshot keeps old files alive: not while there is no room for them.
-        let room = member.disk.state() < DiskState::HandOver;
-        if room && applied.saturating_sub(covered.max(asked_at)) >= snapshot_every {
-            asked_at = applied;
-            let state = Arc::clone(&member.state);
-            let settle = move || {
-                state.settle();
-                Ok(())
-            };
-            let _ = blocking(settle).await;
-            let _ = member.raft.trigger().snapshot().await;
         }
     }
 }

@@ -10,6 +10,7 @@ mod promote;
 mod propose;
 mod reads;
 mod shed;
+mod snapshots;
 mod steward;
 mod time;
 mod transfer;
@@ -31,6 +32,7 @@ pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
 pub(crate) use promote::Promotion;
 pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
+pub(crate) use snapshots::Policy;
 
 use crate::config::{NodeConfig, Timings};
 use crate::disk::Disk;

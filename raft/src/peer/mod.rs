@@ -24,6 +24,8 @@ pub(crate) use key::PeerKey;
 pub(crate) use link::{Client, Lane, Links, client_of};
 pub(crate) use listener::Listener;
 pub(crate) use network::Network;
+#[cfg(test)]
+pub(crate) use receive::{pieces, receive};
 pub(crate) use server::{for_members, for_newcomers};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{Channel, Tls};

@@ -188,14 +188,25 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let client = self.links.connected(self.target, Lane::Bulk, STREAM_TIMEOUT).await;
         let mut client = client.ok_or_else(|| Unreachable::from_string(format!("node {}", self.target)))?;
-        let header = SnapshotHeader {
+        let offer = SnapshotHeader {
             envelope: Some(self.envelope()),
             vote: Some((&vote).into()),
             manifest: manifest_bytes(&snapshot.snapshot),
+            have: Vec::new(),
         };
+        let have = match tokio::time::timeout(OFFER_TIMEOUT, client.offer(offer.clone())).await {
+            Ok(Ok(reply)) => reply.into_inner().have,
+            // An older program: it takes a whole snapshot or nothing.
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Vec::new(),
+            Ok(Err(status)) => return Err(rpc_error(&status).into()),
+            Err(_) => return Err(Unreachable::from_string("the snapshot's offer was not answered in time").into()),
+        };
+        let left_out: u64 = have.iter().sum();
+        tracing::info!(to = self.target, left_out, "sending a snapshot");
+        let header = SnapshotHeader { have: have.clone(), ..offer };
         let first = SnapshotPart { part: Some(Part::Header(header)) };
         // A file that cannot be read ends the stream early, and the receiver notices that it is not complete.
-        let data = pieces(snapshot.snapshot).take_while(|piece| futures::future::ready(piece.is_ok()));
+        let data = pieces(snapshot.snapshot, have).take_while(|piece| futures::future::ready(piece.is_ok()));
         let data = data.filter_map(|piece| futures::future::ready(piece.ok()));
         let parts = data.map(|piece| SnapshotPart { part: Some(Part::Data(piece)) });
         let sending = client.snapshot(futures::stream::iter([first]).chain(parts));
@@ -236,4 +247,6 @@ fn rpc_error(status: &Status) -> RPCError<TypeConfig> {
     if pointless.contains(&status.code()) { Unreachable::new(status).into() } else { NetworkError::new(status).into() }
 }
 
+/// The receiver may have files to move, and another transfer to end.
+const OFFER_TIMEOUT: Duration = Duration::from_secs(15);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(1);

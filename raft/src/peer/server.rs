@@ -22,10 +22,11 @@ use super::proto::{self, snapshot_part::Part};
 use super::receive::receive;
 use super::tls::Channel;
 use super::wire;
+use crate::blocking::blocking;
 use crate::encoding::unversioned;
 use crate::feature;
 use crate::member::{Member, NotHere, Promotion, Turn, outcome_to_wire};
-use crate::state::Manifest;
+use crate::state::{Manifest, Partial};
 use crate::token::{Binding, is_newcomers, prove_membership};
 use crate::types::{Order, OrderOutcome, PeerNode, Pin};
 
@@ -167,18 +168,30 @@ impl peer_server::Peer for Peers {
         };
         let member = self.admit(&request, header.envelope)?;
         let vote = wire::ballot(header.vote)?;
-        let manifest: Manifest = unversioned(&header.manifest)
-            .map_err(|cause| Status::failed_precondition(format!("cannot read the manifest: {cause}")))?;
-        if let Some(objection) = manifest.objection(&member.cluster()) {
-            return Err(Status::failed_precondition(format!("cannot install the snapshot: {objection}")));
-        }
+        let manifest = offered(&header.manifest, &member)?;
         let meta = manifest.meta.clone().try_into();
         let meta = meta.map_err(|cause: crate::encoding::EncodingError| Status::invalid_argument(cause.to_string()))?;
-        let path = member.state.shelf.scratch().map_err(|cause| Status::internal(cause.to_string()))?;
-        let dir = receive(&path, manifest, &mut request.into_inner()).await?;
+        let shelf = &member.state.shelf;
+        let turn = shelf.incoming.turn().await;
+        let (partial, have) = there(&member, manifest, header.have.is_empty()).await?;
+        if !header.have.is_empty() && header.have != have {
+            return Err(Status::aborted("what is here of the snapshot has changed since it was offered"));
+        }
+        receive(&partial, &have, &mut request.into_inner(), &turn.over).await?;
+        let scratch = shelf.scratch().map_err(|cause| not_stored(&cause))?;
+        let dir = partial.finish(scratch).map_err(|cause| not_stored(&cause))?;
         let snapshot = Snapshot { meta, snapshot: Arc::new(dir) };
         let reply = member.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(proto::SnapshotReply { vote: Some((&reply.vote).into()) }))
+    }
+
+    async fn offer(&self, mut request: Request<proto::SnapshotHeader>) -> Result<Response<proto::OfferReply>, Status> {
+        let envelope = request.get_mut().envelope.take();
+        let member = self.admit(&request, envelope)?;
+        let manifest = offered(&request.into_inner().manifest, &member)?;
+        let _turn = member.state.shelf.incoming.turn().await;
+        let (_, have) = there(&member, manifest, false).await?;
+        Ok(Response::new(proto::OfferReply { have }))
     }
 
     async fn transfer_leader(
@@ -280,6 +293,34 @@ impl peer_server::Peer for Peers {
         };
         Ok(Response::new(proto::ChangeReply { outcome: Some(outcome) }))
     }
+}
+
+/// The manifest in an offer, if this node may install what it tells of.
+fn offered(bytes: &[u8], member: &Member) -> Result<Manifest, Status> {
+    let manifest: Manifest = unversioned(bytes)
+        .map_err(|cause| Status::failed_precondition(format!("cannot read the manifest: {cause}")))?;
+    match manifest.objection(&member.cluster()) {
+        Some(objection) => Err(Status::failed_precondition(format!("cannot install the snapshot: {objection}"))),
+        None => Ok(manifest),
+    }
+}
+
+/// What is there of a snapshot, or the place for all of it.
+async fn there(member: &Arc<Member>, manifest: Manifest, anew: bool) -> Result<(Partial, Vec<u64>), Status> {
+    let member = Arc::clone(member);
+    let look = blocking(move || {
+        let partial = member.state.shelf.partial(manifest)?;
+        if anew {
+            partial.restart()?;
+        }
+        let have = partial.have()?;
+        Ok((partial, have))
+    });
+    look.await.map_err(|cause| not_stored(&cause))
+}
+
+fn not_stored(cause: &std::io::Error) -> Status {
+    Status::internal(format!("cannot store the snapshot: {cause}"))
 }
 
 #[tonic::async_trait]

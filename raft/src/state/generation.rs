@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::{BlockBasedOptions, DB, Options};
+use rocksdb::{BlockBasedOptions, Cache, DB, Options};
 
+use crate::config::Storage;
 use crate::durable;
 use crate::error::OpenError;
 use crate::log::open_error;
@@ -27,7 +28,7 @@ struct GenerationDir {
 
 impl Generation {
     /// Opens the generation in force under `root`, or makes the first one, and clears away what a crash left.
-    pub(crate) fn current(root: &Path) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn current(root: &Path, tuning: &Tuning) -> Result<Arc<Self>, OpenError> {
         let failed = |cause| OpenError::File { action: "use", path: root.to_owned(), cause };
         fs::create_dir_all(root).map_err(failed)?;
         let pointer = root.join(POINTER);
@@ -46,14 +47,14 @@ impl Generation {
         };
         clear_others(root, number).map_err(failed)?;
         if number == 0 {
-            let first = Self::open(root, FIRST)?;
+            let first = Self::open_tuned(root, FIRST, tuning)?;
             Self::point(root, FIRST).map_err(failed)?;
             return Ok(Arc::new(first));
         }
         if !root.join(number.to_string()).is_dir() {
             return Err(damaged(format!("generation {number} is missing; remove the node and join it again")));
         }
-        Ok(Arc::new(Self::open(root, number)?))
+        Ok(Arc::new(Self::open_tuned(root, number, tuning)?))
     }
 
     /// The number of the generation in force under `root`; `None` if there is none.
@@ -63,10 +64,15 @@ impl Generation {
         number.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a generation's number"))
     }
 
-    /// Opens generation `number`.
+    /// Opens generation `number` for work that is soon done.
     pub(crate) fn open(root: &Path, number: u64) -> Result<Self, OpenError> {
+        Self::open_tuned(root, number, &Tuning::default())
+    }
+
+    /// Opens generation `number`.
+    pub(crate) fn open_tuned(root: &Path, number: u64, tuning: &Tuning) -> Result<Self, OpenError> {
         let path = root.join(number.to_string());
-        let db = DB::open(&options(), &path).map_err(|cause| open_error(&path, &cause))?;
+        let db = DB::open(&options(tuning), &path).map_err(|cause| open_error(&path, &cause))?;
         Ok(Self { db, dir: GenerationDir { path, replaced: AtomicBool::new(false) }, number })
     }
 
@@ -92,15 +98,35 @@ impl Drop for GenerationDir {
     }
 }
 
+/// How much memory a state takes. The cache is shared by the generations, of which there are two for a moment.
+pub(crate) struct Tuning {
+    cache: Cache,
+    buffer: usize,
+}
+
+impl Tuning {
+    pub(crate) fn new(storage: &Storage) -> Self {
+        Self { cache: Cache::new_lru_cache(storage.state_cache), buffer: storage.state_buffer }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self::new(&Storage::default())
+    }
+}
+
 /// How every generation is opened.
-fn options() -> Options {
+fn options(tuning: &Tuning) -> Options {
     let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&tuning.cache);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
-    options.set_write_buffer_size(32 << 20);
+    options.set_write_buffer_size(tuning.buffer);
     // Most keys that are looked up while a command is applied do not exist yet: a filter answers that without a walk
     // through the memtable.
     options.set_memtable_whole_key_filtering(true);

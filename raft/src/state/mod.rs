@@ -1,6 +1,7 @@
 //! The replicated state: RocksDB in generation directories, changed by one batch for each run of applied entries.
 
 mod generation;
+mod incoming;
 mod machine;
 mod orders;
 mod overlay;
@@ -12,6 +13,7 @@ mod store;
 mod view;
 
 pub(crate) use generation::Generation;
+pub(crate) use incoming::Partial;
 pub(crate) use machine::Machine;
 pub(crate) use overlay::Overlay;
 pub(crate) use own::{Rewrite, StateRows, rewrite};
@@ -20,4 +22,4 @@ pub(crate) use snapshot::{Manifest, STATE_VERSION, SnapshotDir, SnapshotFile, fi
 pub(crate) use store::{StateStore, ViewInner};
 
 #[cfg(test)]
-pub(crate) use rows::AppliedRow;
+pub(crate) use rows::{AppliedRow, TokenRow};

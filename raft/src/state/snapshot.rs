@@ -12,6 +12,7 @@ use minicbor::{Decode, Encode};
 use rocksdb::DB;
 use rocksdb::checkpoint::Checkpoint;
 
+use super::incoming::{Incoming, PARTIAL, Partial, is_partial};
 use crate::durable;
 use crate::encoding::{SnapshotMetaForm, unversioned, versioned};
 use crate::error::OpenError;
@@ -112,19 +113,27 @@ impl Drop for SnapshotDir {
 pub(crate) struct Shelf {
     root: PathBuf,
     newest: Mutex<Option<Arc<SnapshotDir>>>,
+    /// Snapshots on their way in.
+    pub(crate) incoming: Incoming,
 }
 
 impl Shelf {
-    /// Opens the shelf, keeping its newest complete snapshot and removing everything else.
+    /// Opens the shelf, keeping its newest complete snapshot and what has arrived of another one, and removing everything
+    /// else.
     pub(crate) fn open(root: PathBuf) -> Result<Self, OpenError> {
         let newest =
             Self::clear(&root).map_err(|cause| OpenError::File { action: "use", path: root.clone(), cause })?;
-        Ok(Self { root, newest: Mutex::new(newest.map(Arc::new)) })
+        Ok(Self { root, newest: Mutex::new(newest.map(Arc::new)), incoming: Incoming::default() })
     }
 
     /// The newest snapshot.
     pub(crate) fn newest(&self) -> Option<Arc<SnapshotDir>> {
         self.lock().clone()
+    }
+
+    /// The place for a snapshot that arrives, with what is there of it.
+    pub(crate) fn partial(&self, manifest: Manifest) -> io::Result<Partial> {
+        Partial::open(&self.root, manifest)
     }
 
     /// A directory of its own for something that is not complete yet.
@@ -159,6 +168,8 @@ impl Shelf {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let manifest = Manifest { min_reader: STATE_VERSION, cluster, meta: meta.into(), files, chain: *chain };
+        // A node that makes snapshots has caught up without the rest of the one that was on its way.
+        self.incoming.clear(&self.root);
         self.put(path, manifest)
     }
 
@@ -190,6 +201,9 @@ impl Shelf {
         let mut newest: Option<SnapshotDir> = None;
         for item in fs::read_dir(root)? {
             let path = item?.path();
+            if is_partial(&path) {
+                continue;
+            }
             match load(&path) {
                 Some(manifest)
                     if newest.as_ref().is_none_or(|it| it.manifest.last_index() <= manifest.last_index()) =>
@@ -218,7 +232,12 @@ impl Manifest {
     /// Why this program must not install it, if so.
     pub(crate) fn objection(&self, cluster: &[u8]) -> Option<String> {
         let odd = |file: &&SnapshotFile| {
-            file.name.is_empty() || file.name == MANIFEST || file.name.starts_with('.') || file.name.contains('/')
+            let partial = Path::new(&file.name).extension().is_some_and(|it| it == PARTIAL);
+            partial
+                || file.name.is_empty()
+                || file.name == MANIFEST
+                || file.name.starts_with('.')
+                || file.name.contains('/')
         };
         if self.min_reader > STATE_VERSION {
             return Some(format!("it needs a program that reads state version {}", self.min_reader));
@@ -256,6 +275,7 @@ fn load(path: &Path) -> Option<Manifest> {
     unversioned(&bytes).ok()
 }
 
-const MANIFEST: &str = "manifest";
+/// The manifest's file.
+pub(crate) const MANIFEST: &str = "manifest";
 /// The version of the state's stored form. Change log: 2026-11-22 version 1.
 pub(crate) const STATE_VERSION: u32 = 1;

@@ -14,7 +14,7 @@ use signet_model::stored::to_bytes;
 use signet_model::time::UnixTime;
 use tokio::sync::watch;
 
-use super::generation::Generation;
+use super::generation::{Generation, Tuning};
 use super::orders::{apply_membership, apply_order, removed_key};
 use super::overlay::Overlay;
 use super::progress::Progress;
@@ -24,6 +24,7 @@ use super::rows::{
 };
 use super::snapshot::{Shelf, SnapshotDir, Taken};
 pub(crate) use super::view::ViewInner;
+use crate::config::Storage;
 use crate::encoding::{EncodingError, StoredMembershipForm, entry_to_body, unversioned, versioned};
 use crate::error::OpenError;
 use crate::log::{Anchor, Chain, background_errors};
@@ -34,6 +35,7 @@ use crate::{fatal, feature};
 /// This node's state.
 pub(crate) struct StateStore {
     root: PathBuf,
+    tuning: Tuning,
     generation: ArcSwap<Generation>,
     view: ArcSwap<ViewInner>,
     position: Mutex<Position>,
@@ -65,10 +67,20 @@ impl Position {
 }
 
 impl StateStore {
-    /// Opens the state in `data_dir` and tells the machine what is in it.
+    /// Opens the state in `data_dir` and tells the machine what is in it. For work that is soon done.
     pub(crate) fn open(data_dir: &Path, machine: Arc<dyn StateMachine>) -> Result<Self, OpenError> {
+        Self::open_tuned(data_dir, machine, &Storage::default())
+    }
+
+    /// The same with as much memory as `storage` says.
+    pub(crate) fn open_tuned(
+        data_dir: &Path,
+        machine: Arc<dyn StateMachine>,
+        storage: &Storage,
+    ) -> Result<Self, OpenError> {
         let root = data_dir.join("state");
-        let generation = Generation::current(&root)?;
+        let tuning = Tuning::new(storage);
+        let generation = Generation::current(&root, &tuning)?;
         let damaged = |cause: EncodingError| OpenError::Damaged { path: root.clone(), detail: cause.to_string() };
         let position = load_position(&generation.db).map_err(damaged)?;
         let roster = load_roster(&generation.db).map_err(damaged)?;
@@ -80,6 +92,7 @@ impl StateStore {
         let shelf = Shelf::open(data_dir.join("snapshots"))?;
         let store = Self {
             root,
+            tuning,
             generation: ArcSwap::new(generation),
             view: ArcSwap::new(view),
             position: Mutex::new(position),
@@ -279,16 +292,23 @@ impl StateStore {
         }
     }
 
-    /// Puts a received snapshot in force as a new generation.
+    /// Puts a received snapshot in force as a new generation. A crash leaves the old state or the new one, whole.
     pub(crate) fn install(&self, snapshot: &SnapshotDir) -> io::Result<()> {
+        self.install_in_steps(snapshot, |_| {})
+    }
+
+    /// The same; `done` is told of each step, so that a test can crash behind it.
+    pub(crate) fn install_in_steps(&self, snapshot: &SnapshotDir, mut done: impl FnMut(&str)) -> io::Result<()> {
         let meta = snapshot.meta()?;
         let number = self.generation.load().number + 1;
         let path = self.root.join(number.to_string());
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
+        done("begun");
         snapshot.materialize(&path)?;
-        let generation = Arc::new(Generation::open(&self.root, number).map_err(io::Error::other)?);
+        done("files");
+        let generation = Arc::new(Generation::open_tuned(&self.root, number, &self.tuning).map_err(io::Error::other)?);
         let (in_force, known) = (feature_level(&generation.db)?, self.known_level());
         if in_force > known {
             return Err(io::Error::other(feature::too_old(in_force, known)));
@@ -302,12 +322,17 @@ impl StateStore {
             ));
         }
         let roster = load_roster(&generation.db)?;
+        done("opened");
         Generation::point(&self.root, number)?;
+        done("pointed");
         self.anchor.set(position.anchor());
         *self.lock() = position;
         let before = self.generation.swap(generation);
         before.replaced();
+        drop(before);
+        done("swapped");
         self.shelf.adopt(snapshot)?;
+        done("shelved");
         self.roster.send_replace(Arc::new(roster));
         self.announce(&all_spaces());
         Ok(())

@@ -1,16 +1,20 @@
 //! Stored forms that must load for ever: bytes as some release wrote them. Never change a sample; add new ones.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
 use rocksdb::DB;
+use signet_model::stored::{from_bytes, to_bytes};
 use signet_model::time::UnixTime;
 
 use crate::encoding::{StoredLogId, StoredVote, entry_from_bytes, unversioned, versioned};
+use crate::identity::{Phase, Record};
 use crate::log::{Chain, LogStore, Mark, PurgedRow, entry_key, mark_from_slot, mark_to_slot, read_entry, write_entry};
-use crate::state::{AppliedRow, Manifest};
-use crate::types::{LeaderId, LogEntry, LogId, Order, Proposal};
+use crate::state::{AppliedRow, Manifest, TokenRow};
+use crate::types::{LeaderId, LogEntry, LogId, Membership, Order, PeerNode, Pin, Proposal};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -104,6 +108,73 @@ fn the_purged_place_and_the_applied_place_load() {
     let row: AppliedRow = unversioned(&hex(APPLIED_1_CHAIN)).unwrap();
     assert_eq!(row.chain, Some(Chain([0x11; 32])));
     assert_eq!(versioned(&row), hex(APPLIED_1_CHAIN));
+}
+
+const PEER: &str = "82 63613a31 5820 0909090909090909090909090909090909090909090909090909090909090909";
+const HASH: &str = "5820 1111111111111111111111111111111111111111111111111111111111111111";
+
+fn peer() -> PeerNode {
+    PeerNode { address: "a:1".into(), pin: Pin([9; 32]) }
+}
+
+#[test]
+fn every_kind_of_order_loads() {
+    let orders = [
+        ("82 00 81 4178".to_owned(), Order::Application(Bytes::from_static(b"x"))),
+        (
+            format!("82 01 83 {HASH} 19ea60 4163"),
+            Order::CreateJoinToken { hash: [0x11; 32], ttl_millis: 60_000, caller: b"c".to_vec() },
+        ),
+        (format!("82 02 82 {HASH} {PEER}"), Order::ConsumeJoinToken { hash: [0x11; 32], node: peer() }),
+        ("82 03 82 03 63613a31".to_owned(), Order::SetAddress { node: 3, address: "a:1".into() }),
+        ("82 04 81 05".to_owned(), Order::Forget { node: 5 }),
+        ("82 05 81 05".to_owned(), Order::ResetTime { to: UnixTime::from_millis(5) }),
+    ];
+    for (bytes, order) in orders {
+        assert!(from_bytes::<Order>(&hex(&bytes)).unwrap() == order, "{bytes}");
+        assert_eq!(to_bytes(&order), hex(&bytes));
+    }
+}
+
+#[test]
+fn entries_that_change_the_membership_load() {
+    let bytes = hex(&format!("01 82 83030704 82 02 81 82 81 81 01 a1 01 {PEER}"));
+    let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, peer())])).unwrap();
+    let entry = LogEntry { log_id: id(4), payload: EntryPayload::Membership(membership) };
+    assert_eq!(entry_from_bytes(&bytes).unwrap(), entry);
+    assert_eq!(crate::encoding::entry_to_bytes(&entry), bytes);
+}
+
+#[test]
+fn join_tokens_and_identities_load() {
+    let row = TokenRow { expires_at: UnixTime::from_millis(5), used_by: Some(7), caller: b"c".to_vec() };
+    for (bytes, row) in [("01 83 05 07 4163", row.clone()), ("01 83 05 f6 4163", TokenRow { used_by: None, ..row })] {
+        assert_eq!(unversioned::<TokenRow>(&hex(bytes)).unwrap(), row);
+        assert_eq!(versioned(&row), hex(bytes));
+    }
+    let bytes = hex(&format!("01 86 50 01010101010101010101010101010101 03 {HASH} 02 81 82 01 {PEER} 182a"));
+    let record = Record {
+        cluster: [1; 16],
+        node: 3,
+        pin: Pin([0x11; 32]),
+        phase: Phase::Member,
+        told: vec![(1, peer())],
+        told_end: 42,
+    };
+    assert_eq!(unversioned::<Record>(&bytes).unwrap(), record);
+    assert_eq!(versioned(&record), bytes);
+}
+
+#[test]
+fn small_files_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vote");
+    // A magic word, eight bytes of the SHA-256 of what follows, and that.
+    let bytes = hex("7369676e6574310a d16c4bdc455daaa1 01 83 03 07 f5");
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(crate::durable::read(&path).unwrap().unwrap(), hex(VOTE_1));
+    crate::durable::replace(&path, &hex(VOTE_1)).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tests of the whole room.
 
 mod backup;
-mod cluster;
+pub(crate) mod cluster;
 mod disk;
 mod elections;
 mod feature;
@@ -17,4 +17,5 @@ mod storage_chain;
 mod storage_cuts;
 mod storage_faults;
 mod storage_model;
+mod storage_snapshots;
 mod storage_watermark;

@@ -225,7 +225,7 @@ fn faults(range: &std::ops::Range<usize>, share: Option<usize>, dice: &mut Dice)
 }
 
 #[tokio::test]
-async fn nothing_that_was_confirmed_is_forgotten_or_changed_whatever_byte_is_cut_or_flipped() {
+async fn a_crash_forgets_and_changes_nothing_that_was_confirmed_whatever_byte_is_cut_or_flipped() {
     let images = [
         log_image("log, covered by the watermark", false, true).await,
         log_image("log, ahead of the watermark", false, false).await,
