@@ -163,6 +163,11 @@ fn show_plan(plan: &Plan, chosen: Option<&Here>, out: Option<&Path>) -> Result<(
         ("chosen", format!("node {}, whose log goes furthest", plan.chosen)),
     ])?;
     print_text(&bound_in_words(plan))?;
+    for survey in &plan.survivors {
+        if let Some(lost) = &survey.disk_lost {
+            print_text(&format!("The disk of node {} has lost what it had confirmed: {lost}.", survey.node_id))?;
+        }
+    }
     if let Some(here) = chosen {
         print_text(&format!(
             "{} join tokens will be void. {} issuance records of this node were not replicated and are carried over.",

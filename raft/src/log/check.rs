@@ -10,6 +10,22 @@ use super::watermark::{Found, Mark, Watermark};
 use crate::error::OpenError;
 use crate::types::Vote;
 
+/// The watermark of a log that is opened to recover from it, whatever it has lost, and what that is.
+pub(crate) fn forgive_watermark(
+    disk: &Disk,
+    data_dir: &Path,
+    recovered: &Recovered,
+    vote: Option<Vote>,
+) -> Result<(Watermark, Option<String>), OpenError> {
+    let lost = match open_watermark(disk, data_dir, recovered, vote) {
+        Ok(watermark) => return Ok((watermark, None)),
+        Err(OpenError::Regressed { detail, .. } | OpenError::Damaged { detail, .. }) => detail,
+        Err(other) => return Err(other),
+    };
+    let file = |cause| OpenError::File { action: "make", path: data_dir.join(MARK_FILE), cause };
+    Ok((make(disk, recovered, vote).map_err(file)?, Some(lost)))
+}
+
 /// Holds what was recovered against what the disk had confirmed.
 pub(crate) fn open_watermark(
     disk: &Disk,
@@ -39,17 +55,18 @@ pub(crate) fn open_watermark(
         }
         None if expected => return Err(damaged(format!("both of its slots are damaged; {REPLACE}"))),
         // A new log, one that an older program wrote, or one whose making was interrupted here.
-        None => {
-            let last = recovered.tail.last.as_ref().map(Into::into);
-            let mark = Mark { last, chain: recovered.chain, vote: vote.as_ref().map(Into::into) };
-            Watermark::make(disk, mark).map_err(|cause| file("make", cause))?
-        }
+        None => make(disk, recovered, vote).map_err(|cause| file("make", cause))?,
     };
     if !expected {
         // From now on a log without a watermark is a damaged one.
         disk.put_first(MARKED_KEY, &[1]).map_err(|cause| file("write the log beside", cause))?;
     }
     Ok(watermark)
+}
+
+fn make(disk: &Disk, recovered: &Recovered, vote: Option<Vote>) -> std::io::Result<Watermark> {
+    let last = recovered.tail.last.as_ref().map(Into::into);
+    Watermark::make(disk, Mark { last, chain: recovered.chain, vote: vote.as_ref().map(Into::into) })
 }
 
 const REPLACE: &str =

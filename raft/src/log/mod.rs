@@ -6,6 +6,7 @@ mod check;
 mod disk;
 mod flushes;
 mod lookup;
+mod open;
 mod recover;
 mod rows;
 mod store;

@@ -14,17 +14,18 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::chain::{Anchor, Chain};
-use super::check::open_watermark;
+use super::check::{forgive_watermark, open_watermark};
 use super::disk::Disk;
 use super::flushes::Flushes;
 use super::lookup::{chain_at, damaged_entry};
-use super::recover::{Recovered, recover};
-use super::rows::{CLUSTER_KEY, VOTE_FILE, entry_key, read_entry};
+use super::open::Opened;
+use super::recover::Recovered;
+use super::rows::{CLUSTER_KEY, entry_key, read_entry};
 use super::tail::{Tail, size};
 use super::watermark::Watermark;
 use super::writer::{Counters, Job, Writer};
 use crate::config::Storage;
-use crate::encoding::{StoredVote, entry_from_body, unversioned};
+use crate::encoding::entry_from_body;
 use crate::error::OpenError;
 use crate::fatal;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
@@ -61,33 +62,21 @@ impl LogStore {
 
     /// The same with as much memory as `storage` says.
     pub(crate) fn open_tuned(data_dir: &Path, storage: &Storage) -> Result<Self, OpenError> {
-        let path = data_dir.join("log");
-        let vote_path = data_dir.join(VOTE_FILE);
-        let damaged = |path: &Path, detail: String| OpenError::Damaged { path: path.to_owned(), detail };
-        let disk = Arc::new(Disk::open(data_dir, storage)?);
-        let recovered = recover(&disk).map_err(|detail| damaged(&path, detail))?;
-        let vote = disk
-            .read_file(VOTE_FILE)
-            .map_err(|cause| damaged(&vote_path, cause.to_string()))?
-            .map(|bytes| unversioned::<StoredVote>(&bytes).map(Vote::from))
-            .transpose()
-            .map_err(|cause| damaged(&vote_path, cause.to_string()))?;
-        if vote.is_none() && recovered.tail.last.is_some() {
-            let detail = "it is missing although the log is not empty; without it this node could vote twice. Remove the \
-                          node from the cluster and let it join again with an empty data directory";
-            return Err(damaged(&vote_path, detail.to_owned()));
-        }
-        let watermark = open_watermark(&disk, data_dir, &recovered, vote)?;
-        Self::start(disk, recovered, vote, watermark, &path)
+        let (found, path) = (Opened::read(data_dir, storage)?, data_dir.join("log"));
+        let watermark = open_watermark(&found.disk, data_dir, &found.recovered, found.vote)?;
+        Self::start(found, watermark, &path)
     }
 
-    fn start(
-        disk: Arc<Disk>,
-        recovered: Recovered,
-        vote: Option<Vote>,
-        watermark: Watermark,
-        path: &Path,
-    ) -> Result<Self, OpenError> {
+    /// Opens a log to recover from it, even if it tells that the disk has lost something, and what that is. A node must
+    /// not vote with it.
+    pub(crate) fn open_survivor(data_dir: &Path) -> Result<(Self, Option<String>), OpenError> {
+        let (found, path) = (Opened::read(data_dir, &Storage::default())?, data_dir.join("log"));
+        let (watermark, lost) = forgive_watermark(&found.disk, data_dir, &found.recovered, found.vote)?;
+        Ok((Self::start(found, watermark, &path)?, lost))
+    }
+
+    fn start(found: Opened, watermark: Watermark, path: &Path) -> Result<Self, OpenError> {
+        let Opened { disk, recovered, vote } = found;
         let Recovered { tail, chain } = recovered;
         let end = tail.end();
         let tail = Arc::new(Mutex::new(tail));

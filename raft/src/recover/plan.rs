@@ -121,6 +121,7 @@ mod tests {
             cluster_time_millis: 5,
             voters: vec![1, 2, 3, 4, 5],
             usable_join_tokens: 1,
+            disk_lost: None,
         }
     }
 

@@ -51,6 +51,9 @@ pub struct Survey {
     pub voters: Vec<u64>,
     /// Join tokens that could still be used.
     pub usable_join_tokens: u64,
+    /// What its disk had confirmed and has lost, if its watermark tells of such a thing: another survivor may know more.
+    #[serde(default)]
+    pub disk_lost: Option<String>,
 }
 
 /// A vote.
@@ -102,7 +105,7 @@ impl Survivor {
         let work = WorkDir::new(data_dir)?;
         work.copy_log(data_dir)?;
         work.copy_state(data_dir)?;
-        let mut log = LogStore::open(&work.old())?;
+        let (mut log, disk_lost) = LogStore::open_survivor(&work.old())?;
         let state = StateStore::open(&work.new_dir(), machine)?;
         let damaged = |detail: String| RecoverError::Damaged { path: data_dir.to_owned(), detail };
         let applied = state.position().last;
@@ -124,6 +127,7 @@ impl Survivor {
             cluster_time_millis: rows.position.time.millis(),
             voters: rows.position.membership.membership().voter_ids().collect(),
             usable_join_tokens: rows.tokens.0,
+            disk_lost,
         };
         let ancestors = rows.lineage.iter().map(Into::into).collect();
         Ok(Self { survey, ancestors, state, log, work, _lock: lock })

@@ -70,6 +70,19 @@ async fn refuses_a_log_that_has_gone_back_to_an_older_state() {
 }
 
 #[tokio::test]
+async fn what_has_gone_back_can_be_read_for_a_recovery_which_is_told_so() {
+    let (one, two) = (scratch(), scratch());
+    two_ages(one.path(), two.path(), async |log| append(log, vec![entry(10, "put b 1")]).await).await;
+    fs::copy(two.path().join("watermark"), one.path().join("watermark")).unwrap();
+    refusal(one.path());
+    let (mut log, lost) = LogStore::open_survivor(one.path()).unwrap();
+    assert!(lost.unwrap().contains("up to entry 10"));
+    assert_eq!(log.try_get_log_entries(0..99).await.unwrap().len(), 10);
+    let (_, lost) = LogStore::open_survivor(two.path()).unwrap();
+    assert_eq!(lost, None);
+}
+
+#[tokio::test]
 async fn refuses_a_vote_that_has_gone_back() {
     let (one, two) = (scratch(), scratch());
     two_ages(one.path(), two.path(), async |log| log.save_vote(&Vote::new(2, 3)).await.unwrap()).await;
