@@ -113,6 +113,10 @@ fn the_purged_place_and_the_applied_place_load() {
 const PEER: &str = "82 63613a31 5820 0909090909090909090909090909090909090909090909090909090909090909";
 const HASH: &str = "5820 1111111111111111111111111111111111111111111111111111111111111111";
 
+/// A join token's verifier and member key.
+const PROOFS: &str = "5820 2222222222222222222222222222222222222222222222222222222222222222 \
+                      5820 3333333333333333333333333333333333333333333333333333333333333333";
+
 fn peer() -> PeerNode {
     PeerNode { address: "a:1".into(), pin: Pin([9; 32]) }
 }
@@ -122,8 +126,14 @@ fn every_kind_of_order_loads() {
     let orders = [
         ("82 00 81 4178".to_owned(), Order::Application(Bytes::from_static(b"x"))),
         (
-            format!("82 01 83 {HASH} 19ea60 4163"),
-            Order::CreateJoinToken { hash: [0x11; 32], ttl_millis: 60_000, caller: b"c".to_vec() },
+            format!("82 01 85 {HASH} 19ea60 4163 {PROOFS}"),
+            Order::CreateJoinToken {
+                hash: [0x11; 32],
+                ttl_millis: 60_000,
+                caller: b"c".to_vec(),
+                verifier: [0x22; 32],
+                member_key: [0x33; 32],
+            },
         ),
         (format!("82 02 82 {HASH} {PEER}"), Order::ConsumeJoinToken { hash: [0x11; 32], node: peer() }),
         ("82 03 82 03 63613a31".to_owned(), Order::SetAddress { node: 3, address: "a:1".into() }),
@@ -147,10 +157,17 @@ fn entries_that_change_the_membership_load() {
 
 #[test]
 fn join_tokens_and_identities_load() {
-    let row = TokenRow { expires_at: UnixTime::from_millis(5), used_by: Some(7), caller: b"c".to_vec() };
-    for (bytes, row) in [("01 83 05 07 4163", row.clone()), ("01 83 05 f6 4163", TokenRow { used_by: None, ..row })] {
-        assert_eq!(unversioned::<TokenRow>(&hex(bytes)).unwrap(), row);
-        assert_eq!(versioned(&row), hex(bytes));
+    let row = TokenRow {
+        expires_at: UnixTime::from_millis(5),
+        used_by: Some(7),
+        caller: b"c".to_vec(),
+        verifier: [0x22; 32],
+        member_key: [0x33; 32],
+    };
+    for (used, row) in [("07", row.clone()), ("f6", TokenRow { used_by: None, ..row })] {
+        let bytes = hex(&format!("01 85 05 {used} 4163 {PROOFS}"));
+        assert_eq!(unversioned::<TokenRow>(&bytes).unwrap(), row);
+        assert_eq!(versioned(&row), bytes);
     }
     let bytes = hex(&format!("01 86 50 01010101010101010101010101010101 03 {HASH} 02 81 82 01 {PEER} 182a"));
     let record = Record {
