@@ -15,8 +15,9 @@ pub(crate) fn replace(path: &Path, payload: &[u8]) -> io::Result<()> {
     file.write_all(MAGIC)?;
     file.write_all(checksum(payload).as_slice())?;
     file.write_all(payload)?;
-    file.sync_all()?;
+    sync(&file, "file")?;
     drop(file);
+    note("rename");
     fs::rename(&aside, path)?;
     sync_parent(path)
 }
@@ -47,7 +48,26 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Makes the names in `dir` survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    sync(&File::open(dir)?, "directory")
+}
+
+fn sync(file: &File, what: &'static str) -> io::Result<()> {
+    note(what);
+    file.sync_all()
+}
+
+/// No test can cut the power, so one looks at the steps.
+#[cfg(test)]
+fn note(step: &'static str) {
+    STEPS.with_borrow_mut(|steps| steps.push(step));
+}
+
+#[cfg(not(test))]
+const fn note(_step: &'static str) {}
+
+#[cfg(test)]
+thread_local! {
+    static STEPS: std::cell::RefCell<Vec<&'static str>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
 fn checksum(payload: &[u8]) -> Vec<u8> {
@@ -69,6 +89,14 @@ mod tests {
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_file_is_on_disk_before_it_takes_the_place_of_the_old_one_and_the_place_is_on_disk_after() {
+        let dir = tempfile::tempdir().unwrap();
+        STEPS.take();
+        replace(&dir.path().join("vote"), b"one").unwrap();
+        assert_eq!(STEPS.take(), ["file", "rename", "directory"]);
     }
 
     #[test]
