@@ -1,8 +1,8 @@
 # The parts of the proof, one function each, and the table of what they counted. Sourced by ./prove.
 
 # What the short form and the full one ask for.
-short() { cases=2000 cuts=500 seeds=60 rounds=4 operations=400 kills=5 rolls=1 transfers=5 joins=1 mutants=0; }
-full() { cases=20000 cuts=5000 seeds=500 rounds=30 operations=6700 kills=300 rolls=5 transfers=300 joins=4 mutants=8; }
+short() { cases=2000 cuts=500 seeds=60 rounds=4 operations=400 kills=5 rolls=1 transfers=5 joins=1 mutants=0 which='*'; }
+full() { cases=20000 cuts=5000 seeds=500 rounds=30 operations=6700 kills=300 rolls=5 transfers=300 joins=4 mutants=8 which='*'; }
 
 usage() { sed -n '2,17p' "$top/prove" | sed 's/^# \{0,1\}//'; }
 
@@ -16,6 +16,7 @@ prove() {
     --full) ;;
     --write) write=yes ;;
     --only) only=,${2:?--only needs a list of parts}, && shift ;;
+    --mutants) which=${2:?--mutants needs a pattern of names} mutants=1 && shift ;;
     --seed) first_seed=${2:?--seed needs a number} && shift ;;
     --cases | --cuts | --seeds | --rounds | --operations | --kills | --rolls | --transfers)
       case ${2:-} in '' | *[!0-9]*) echo "prove: $1 needs a number" >&2; exit 2 ;; esac
@@ -99,28 +100,26 @@ property_tests() {
     $0 == end { inside = 0 }' {} \;
 }
 
-# Property tests of log, state and snapshot against plain models, and of everything that parses.
+# Of everything that parses and decides; then openraft's own suite on our stores, and log, state and snapshots against
+# plain models.
 part_properties() {
-  local each model
+  local each
   each=$(property_tests | awk -v cases="$cases" '{ whole += 1 / $1 } END { print int(cases / whole) + 8 }')
-  model=$(property_tests | awk -v each="$each" '{ sum += int(each / $1) } END { print sum + 0 }')
-  run properties env PROPTEST_CASES=$each SIGNET_CASES="$cases" cargo test --locked -p signet-model -p signet-raft --lib -- \
-    --nocapture
-  local stores
-  stores=$(total 'property cases:')
-  row "property cases of the model" "$model" "$cases"
-  row "property cases of log, state and snapshot" "$stores" "$cases"
+  PROPTEST_CASES=$each run model tests -p signet-model --lib --
+  row "property cases of the model" "$(property_tests | awk -v each="$each" '{ sum += int(each / $1) } END { print sum + 0 }')" "$cases"
+  SIGNET_CASES=$(((cases + 1) / 2)) run stores tests -p signet-raft --lib -- tests::storage:: storage_model
+  row "property cases of log, state and snapshot" "$(total 'property cases:')" "$cases"
 }
 
 # Crashes at every byte of what was written last.
 part_cuts() {
-  SIGNET_CUTS=$cuts run cuts tests -p signet-raft --lib -- crash
+  SIGNET_CUTS=$cuts run cuts tests -p signet-raft --lib -- storage_cuts
   row "crash cut points" "$(total 'crash cuts:')" "$cuts"
 }
 
 # Whole clusters in one process on a clock of their own. The first seed is run twice, bit for bit.
 part_simulation() {
-  SIGNET_SIM_SEEDS=$seeds SIGNET_SIM_SEED=$first_seed run simulation tests -p signet-raft --lib -- sim
+  SIGNET_SIM_SEEDS=$seeds SIGNET_SIM_SEED=$first_seed run simulation tests -p signet-raft --lib -- sim::
   row "simulation seeds" "$(total 'simulation: seeds')" "$seeds"
 }
 
