@@ -87,6 +87,10 @@ impl Disk {
         match &self.rows {
             Rows::Rocks(db) => {
                 db.write(batch).map_err(io::Error::other)?;
+                #[cfg(test)]
+                if sync {
+                    crate::tests::gate::pass(&self.data_dir);
+                }
                 if sync { db.flush_wal(true).map_err(io::Error::other) } else { Ok(()) }
             }
             #[cfg(test)]
@@ -182,7 +186,11 @@ impl Disk {
     #[cfg_attr(not(test), expect(clippy::unused_async, reason = "a simulated disk takes its time"))]
     pub(crate) async fn replace_file(&self, name: &str, payload: &[u8]) -> io::Result<()> {
         match &self.rows {
-            Rows::Rocks(_) => durable::replace(&self.data_dir.join(name), payload),
+            Rows::Rocks(_) => {
+                #[cfg(test)]
+                crate::tests::gate::pass(&self.data_dir);
+                durable::replace(&self.data_dir.join(name), payload)
+            }
             #[cfg(test)]
             Rows::Simulated(disk) => disk.replace_file(name, payload).await,
         }
