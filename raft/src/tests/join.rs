@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use signet_model::caller::Caller;
+use signet_model::stored::from_bytes;
 
 use super::cluster::{Place, WAIT, cluster, config, put, token, until, words};
 use crate::peer::proto::door_client::DoorClient;
 use crate::peer::proto::join_reply::Outcome;
 use crate::peer::proto::{JoinRequest, Refusal};
 use crate::token::{Binding, JoinToken};
-use crate::types::Pin;
+use crate::types::{Order, OrderOutcome, PeerNode, Pin};
 use crate::{InitError, JoinError, Node, OpenError, Timings};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,4 +200,19 @@ async fn nodes_that_have_all_moved_at_once_find_each_other_by_one_contact() {
         .await;
     }
     put(places[1].node(), "a", "2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_two_members_believe_to_be_free_lets_one_newcomer_in() {
+    let places = cluster(1, Timings::lan()).await;
+    let token = JoinToken::from_text(&token(places[0].node()).await).unwrap();
+    let member = places[0].node().member().unwrap();
+    let mut outcomes = Vec::new();
+    for key in [1, 2] {
+        let newcomer = PeerNode { address: "127.0.0.1:1".into(), pin: Pin([key; 32]) };
+        let order = Order::ConsumeJoinToken { hash: token.secret.id(), node: newcomer };
+        let placed = member.propose(order, WAIT).await.unwrap();
+        outcomes.push(from_bytes::<OrderOutcome>(&placed.outcome.body).unwrap());
+    }
+    assert!(matches!(outcomes[..], [OrderOutcome::Registered { node: 2 }, OrderOutcome::UsedToken]), "{outcomes:?}");
 }
