@@ -6,6 +6,7 @@ mod ask;
 mod authority;
 mod connector;
 mod error;
+mod members;
 mod ops;
 mod patient;
 mod snapshot;

@@ -128,6 +128,16 @@ pub trait Service: Ops {
     async fn init_cluster(&self, call: &Call) -> Result<ClusterStatus, Refusal>;
     /// What this node knows of the cluster, and whether a quorum confirmed it.
     async fn cluster_status(&self, call: &Call) -> Result<ClusterStatus, Refusal>;
+    /// Changes a member's part in the cluster.
+    async fn change_member(&self, call: &Call, change: MemberChange) -> Result<MembersChanged, Refusal>;
+    /// Lets `to`, or the fittest other voter, lead; answers who leads then.
+    async fn transfer_leader(&self, call: &Call, to: Option<u64>, how: ChangeHow) -> Result<u64, Refusal>;
+    /// Makes this node give up and refuse leadership and no longer be ready, or undoes that.
+    async fn drain(&self, call: &Call, undo: bool, dry_run: bool) -> Result<Drained, Refusal>;
+    /// Compares the members' logs at an index, or at the last that all who answer have applied.
+    async fn cluster_hash(&self, call: &Call, at: Option<u64>) -> Result<ClusterHash, Refusal>;
+    /// Sets cluster time back to the median of the members' clocks.
+    async fn reset_time(&self, call: &Call, dry_run: bool) -> Result<TimeReset, Refusal>;
     /// A single-use token with which a new node joins: text for a file, a secret.
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal>;
 
@@ -293,6 +303,8 @@ pub struct ClusterStatus {
     pub term: u64,
     /// False when a quorum confirmed this just now.
     pub stale: bool,
+    /// The log index of the membership in force, for [`ChangeHow::if_membership`]; 0 if it is not known.
+    pub membership: u64,
     /// The members.
     pub nodes: Vec<NodeStatus>,
 }
@@ -312,6 +324,112 @@ pub struct NodeStatus {
     pub version: Option<String>,
     /// Where its peers reach it.
     pub peer_address: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Milliseconds since the leader last heard it, if known.
+    pub last_contact_millis: Option<u64>,
+    /// It gives up and refuses leadership.
+    pub draining: bool,
+    /// How many milliseconds its clock is ahead of the median of the members' clocks, if known.
+    pub clock_ahead_millis: Option<i64>,
+    /// `ok`, or how little room its disk has left, if known.
+    pub disk: Option<String>,
+}
+
+/// What is to become of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberAction {
+    /// It votes.
+    Promote,
+    /// It keeps its copy of everything and votes no more.
+    Demote,
+    /// It is removed for good.
+    Remove {
+        /// The keys it knew are not replaced.
+        keep_keys: bool,
+    },
+}
+
+/// How a change of the membership is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChangeHow {
+    /// The membership that the caller has seen; refused if it is another one by now.
+    pub if_membership: Option<u64>,
+    /// Skips the checks of health, never the arithmetic of the quorum.
+    pub force: bool,
+    /// Only says what would happen.
+    pub dry_run: bool,
+}
+
+/// A change of one member's part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberChange {
+    /// Which.
+    pub node: u64,
+    /// What is to become of it.
+    pub action: MemberAction,
+    /// How.
+    pub how: ChangeHow,
+}
+
+/// The membership after a change, or as it would be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MembersChanged {
+    /// Its log index; after a dry run that of the one before.
+    pub membership: u64,
+    /// Who votes.
+    pub voters: Vec<u64>,
+    /// Who replicates and does not vote.
+    pub learners: Vec<u64>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// After a removal: the keys that the node could open.
+    pub known_keys: Vec<KnownKey>,
+}
+
+/// A key that every node holds in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// What it signs.
+    pub kind: String,
+    /// Its name.
+    pub id: String,
+    /// `prepared`, `active` or `retiring`.
+    pub slot: String,
+    /// It is being replaced: seconds since the epoch after which no node signs with it, and after which no verifier that
+    /// keeps to the refresh hint accepts what it signed.
+    pub replaced_secs: Option<(u64, u64)>,
+}
+
+/// A node after it was drained, or that was undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// The node that was asked.
+    pub node: u64,
+    /// Whether it is drained now.
+    pub drained: bool,
+    /// Who leads, if known.
+    pub leader: Option<u64>,
+}
+
+/// The members' logs compared at one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterHash {
+    /// Up to and including which entry.
+    pub index: u64,
+    /// Each member with the running hash of its log there, if it told one.
+    pub nodes: Vec<(u64, Option<Vec<u8>>)>,
+    /// All that told a hash told the same.
+    pub agree: bool,
+}
+
+/// Cluster time before and after it was set back, in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeReset {
+    /// As it was.
+    pub before_millis: u64,
+    /// As it is; after a dry run the clock of the node that was asked.
+    pub after_millis: u64,
 }
 
 /// A join token.

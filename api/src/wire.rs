@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod entry;
 pub(crate) mod filter;
 pub(crate) mod mask;
+pub(crate) mod members;
 pub(crate) mod ops;
 pub(crate) mod page;
 pub(crate) mod svid;

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
-use signet_api::service::{ClusterStatus, NodeStatus};
+use signet_api::service::{ClusterStatus, MemberAction, NodeStatus};
 
 use super::duration::parse_ttl;
-use super::failure::{EXIT_NO_QUORUM, Failure};
+use super::failure::Failure;
 use super::files::write_secret;
+use super::members::{self, Drain, How, TransferLeader};
 use super::node::NodeArgs;
 use super::output::{Output, or_dash, print_fields, print_json, print_table, print_text};
 use super::timestamp::show_timestamp;
@@ -46,6 +47,58 @@ pub(crate) enum Cluster {
     /// Put what a newer program brings in force, once all nodes run it.
     #[command(subcommand)]
     Upgrade(Upgrade),
+    /// Show the members with all that matters for changing them: who votes, how far each lags, when it was last heard.
+    Members {
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Make a member vote.
+    Promote {
+        /// Which; `signet cluster members` lists them.
+        #[arg(value_name = "NODE")]
+        id: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Make a member a learner: it keeps its copy of everything and votes no more.
+    Demote {
+        /// Which; `signet cluster members` lists them.
+        #[arg(value_name = "NODE")]
+        id: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Remove a member for good. It is cut off at once, and its process ends saying so.
+    Remove {
+        /// Which; `signet cluster members` lists them.
+        #[arg(value_name = "NODE")]
+        id: u64,
+        /// Do not replace the issuing keys that the node knows.
+        #[arg(long)]
+        keep_keys: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Let another voter lead.
+    TransferLeader(TransferLeader),
+    /// Make the node whose socket this is give up and refuse leadership and no longer be ready, until it is restarted.
+    Drain(Drain),
+    /// Compare the members' logs. Ends with 1 when they are not the same.
+    Hash {
+        /// At this log index; else at the last that all who answer have applied.
+        #[arg(long, value_name = "INDEX")]
+        at: Option<u64>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Set cluster time, which a wrong clock has driven ahead, back to the median of the members' clocks.
+    ResetTime {
+        /// Only show cluster time and this node's clock.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
 }
 
 pub(super) async fn run(args: Cluster) -> Result<ExitCode, Failure> {
@@ -54,6 +107,14 @@ pub(super) async fn run(args: Cluster) -> Result<ExitCode, Failure> {
         Cluster::Status { node } => status(&node).await,
         Cluster::JoinToken { file, ttl, node } => join_token(&file, ttl, &node).await,
         Cluster::Upgrade(args) => upgrade::run(args).await,
+        Cluster::Members { node } => members::members(&node).await,
+        Cluster::Promote { id, how } => members::change(id, MemberAction::Promote, &how).await,
+        Cluster::Demote { id, how } => members::change(id, MemberAction::Demote, &how).await,
+        Cluster::Remove { id, keep_keys, how } => members::change(id, MemberAction::Remove { keep_keys }, &how).await,
+        Cluster::TransferLeader(args) => members::transfer_leader(&args).await,
+        Cluster::Drain(args) => members::drain(&args).await,
+        Cluster::Hash { at, node } => members::hash(at, &node).await,
+        Cluster::ResetTime { dry_run, node } => members::reset_time(dry_run, &node).await,
     }
 }
 
@@ -84,11 +145,7 @@ async fn status(node: &NodeArgs) -> Result<ExitCode, Failure> {
         }
         Output::Json => print_json(&StatusDocument::from(&status))?,
     }
-    if status.stale {
-        eprintln!("stale: no quorum confirmed this; it is what node {} knows by itself", status.answered_by);
-        return Ok(ExitCode::from(EXIT_NO_QUORUM));
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(members::confirmed(&status))
 }
 
 fn row(node: &NodeStatus) -> [String; 6] {
@@ -168,6 +225,7 @@ mod tests {
             leader: if stale { None } else { Some(1) },
             term: 3,
             stale,
+            membership: 5,
             nodes: vec![
                 NodeStatus {
                     id: 1,
@@ -176,6 +234,11 @@ mod tests {
                     lag: Some(0),
                     version: Some("0.1.0".to_owned()),
                     peer_address: "127.0.0.1:8082".to_owned(),
+                    voter: true,
+                    last_contact_millis: Some(0),
+                    draining: false,
+                    clock_ahead_millis: None,
+                    disk: None,
                 },
                 NodeStatus {
                     id: 2,
@@ -184,6 +247,11 @@ mod tests {
                     lag: None,
                     version: None,
                     peer_address: "127.0.0.1:8182".to_owned(),
+                    voter: true,
+                    last_contact_millis: None,
+                    draining: false,
+                    clock_ahead_millis: None,
+                    disk: None,
                 },
             ],
         }

@@ -13,6 +13,7 @@ mod failure;
 mod files;
 mod jwt;
 mod key;
+mod members;
 mod node;
 mod output;
 mod policy;
@@ -184,6 +185,14 @@ mod tests {
             &["cluster", "upgrade", "finalize"],
             &["doctor"],
             &["debug", "bundle"],
+            &["cluster", "members"],
+            &["cluster", "promote"],
+            &["cluster", "demote"],
+            &["cluster", "remove"],
+            &["cluster", "transfer-leader"],
+            &["cluster", "drain"],
+            &["cluster", "hash"],
+            &["cluster", "reset-time"],
             &["entry", "create"],
             &["entry", "list"],
             &["entry", "show"],

@@ -1,7 +1,10 @@
 //! `signet dev` itself: from the first line on the terminal to the last.
 
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -35,6 +38,7 @@ pub(super) async fn up(args: &Up) -> Result<(), Failure> {
     let outcome = tokio::select! {
         failure = cluster.run(kept) => Err(failure),
         () = signals.next() => Ok(()),
+        () = reader_gone() => Ok(()),
     };
     Report::remove(cluster.folder.path());
     say("stopping (Ctrl-C again to stop at once)");
@@ -48,6 +52,18 @@ pub(super) async fn up(args: &Up) -> Result<(), Failure> {
         (Err(_), _) => {}
     }
     outcome
+}
+
+/// Resolves when nobody reads what is printed any more, as in `signet dev | head`.
+async fn reader_gone() {
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+    // A file cannot be watched, and is always read.
+    if let Ok(watched) = stdout.and_then(|it| AsyncFd::with_interest(it, Interest::ERROR))
+        && watched.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 struct Cluster {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::config::TrustDomainConfig;
 use super::live::LiveState;
+use super::rotation::Rotation;
 use super::{establish, ledger};
 use crate::clock;
 
@@ -24,6 +25,7 @@ pub(crate) struct Cluster {
     pub(crate) live: Arc<LiveState>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) trust_domain: Option<TrustDomainConfig>,
+    pub(crate) rotation: Arc<Rotation>,
 }
 
 impl Cluster {
@@ -126,6 +128,7 @@ impl Cluster {
             leader: seen.leader,
             term: seen.term,
             stale: !seen.confirmed,
+            membership: seen.membership,
             nodes: seen
                 .nodes
                 .into_iter()
@@ -136,6 +139,11 @@ impl Cluster {
                     lag: node.lag,
                     version: node.version,
                     peer_address: node.address,
+                    voter: node.voter,
+                    last_contact_millis: node.last_contact.map(millis),
+                    draining: node.draining,
+                    clock_ahead_millis: node.clock_ahead_millis,
+                    disk: node.disk.map(|disk| disk.as_str().to_owned()),
                 })
                 .collect(),
         }
@@ -148,6 +156,10 @@ const fn role(role: Role) -> &'static str {
         Role::Candidate => Role::Follower.as_str(),
         Role::Waiting | Role::Leader | Role::Follower | Role::Learner | Role::Unreachable => role.as_str(),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 const JOIN_TOKEN_TTL: Duration = Duration::from_hours(1);

@@ -46,6 +46,10 @@ impl Health for NodeHealth {
             return Err(Refusal::new(Reason::ShuttingDown, "the node is stopping"));
         }
         self.started()?;
+        if self.node.local_status().draining {
+            let detail = "this node is drained: `signet cluster drain --undo`, or a restart, lets it take part again";
+            return Err(Refusal::new(Reason::ShuttingDown, detail));
+        }
         if self.node.identity().is_none() {
             return Err(not_initialized());
         }

@@ -19,6 +19,7 @@ mod lease;
 mod ledger;
 mod live;
 mod logging;
+mod members;
 mod metrics;
 mod ops;
 mod rotation;
@@ -151,7 +152,13 @@ impl Server {
             issuer: issuer.clone(),
             exchange: Exchange::new(issuer.clone(), issuer_keys),
             backups: Backups::new(node.clone(), live.clone(), schedule),
-            cluster: Cluster { node: node.clone(), live, backend, trust_domain: config.trust_domain.clone() },
+            cluster: Cluster {
+                node: node.clone(),
+                live,
+                backend,
+                trust_domain: config.trust_domain.clone(),
+                rotation: rotation.clone(),
+            },
             rotation,
             metrics: metrics.clone(),
             started: started.clone(),

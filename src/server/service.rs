@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use signet_api::service::{
-    Authorities, AuthorityChange, BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken,
-    NewX509Svid, Page, Service, SnapshotStream, TokenAnswer,
+    Authorities, AuthorityChange, BackupStatus, Call, ChangeHow, ClusterHash, ClusterStatus, Document, Drained,
+    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, Page, Service, SnapshotStream,
+    TimeReset, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
@@ -282,6 +283,26 @@ impl Service for NodeService {
 
     async fn cluster_status(&self, call: &Call) -> Result<ClusterStatus, Refusal> {
         Ok(self.cluster.status(ledger::timeout(call).min(STATUS_TIMEOUT)).await)
+    }
+
+    async fn change_member(&self, call: &Call, change: MemberChange) -> Result<MembersChanged, Refusal> {
+        self.cluster.change_member(call, change).await
+    }
+
+    async fn transfer_leader(&self, call: &Call, to: Option<u64>, how: ChangeHow) -> Result<u64, Refusal> {
+        self.cluster.transfer_leader(call, to, how).await
+    }
+
+    async fn drain(&self, call: &Call, undo: bool, dry_run: bool) -> Result<Drained, Refusal> {
+        self.cluster.drain(call, undo, dry_run).await
+    }
+
+    async fn cluster_hash(&self, call: &Call, at: Option<u64>) -> Result<ClusterHash, Refusal> {
+        self.cluster.hash(call, at).await
+    }
+
+    async fn reset_time(&self, call: &Call, dry_run: bool) -> Result<TimeReset, Refusal> {
+        self.cluster.reset_time(call, dry_run).await
     }
 
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal> {

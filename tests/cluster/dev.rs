@@ -1,11 +1,15 @@
 //! `signet dev`: what scripts rely on, and what happens to its processes.
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::agent::{Agent, claims, exchange_form, txn_token};
-use crate::support::cli::{arg, run};
-use crate::support::cluster::Cluster;
+use crate::support::cli::{arg, run, signet};
+use crate::support::cluster::{Alone, Cluster};
 use crate::support::dev::{Dev, is_alive, pid};
 use crate::support::wait::eventually;
 
@@ -36,6 +40,22 @@ async fn a_killed_node_is_restarted_and_sigterm_leaves_no_process_behind() {
     assert_eq!(ended.code(), Some(0), "{}", dev.said());
     assert!(pids.iter().all(|pid| !is_alive(*pid)), "a process was left behind");
     assert!(!dev.data().join("dev.json").exists());
+}
+
+/// As in `signet dev | head`.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_stops_when_nobody_reads_what_it_prints() {
+    let _alone = Alone::turn().await;
+    let folder = tempfile::Builder::new().prefix("signet-dev-").tempdir().unwrap();
+    let mut command = Command::new(signet());
+    command.arg("dev").arg("--data").arg(folder.path().join("data")).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let ended = eventually(Duration::from_secs(60), "signet dev to end", async || {
+        child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+    });
+    assert_eq!(ended.await.code(), Some(0));
 }
 
 fn report_is_as_documented(report: &Value) {

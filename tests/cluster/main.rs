@@ -18,10 +18,13 @@ mod disk;
 mod doctor;
 mod leader_killed;
 mod lease;
+mod members;
 mod operator;
+mod pages;
 mod recover;
 mod refusals;
 mod retries;
+mod rolling;
 mod rotation;
 mod secrets;
 #[cfg(debug_assertions)]

@@ -52,7 +52,12 @@ impl Agent {
 
     /// A client of the node's HTTPS door, proven by the SVID.
     pub(crate) fn https(&self, node: &Node) -> TokenClient {
-        TokenClient::new(&node.https, Some(self.identity()), &self.trust).unwrap()
+        self.https_at(&node.https)
+    }
+
+    /// A client of the HTTPS door at `base`, proven by the SVID.
+    pub(crate) fn https_at(&self, base: &str) -> TokenClient {
+        TokenClient::new(base, Some(self.identity()), &self.trust).unwrap()
     }
 
     /// A client of the node's HTTPS door that shows no certificate.

@@ -109,7 +109,10 @@ impl Cluster {
 
     /// Adds a node by a join token of the first.
     pub(crate) async fn add_node(&mut self) {
-        let mut node = self.new_node(&format!("node-{}", self.nodes.len() + 1));
+        // One that was removed may have left its folder.
+        let mut names = (self.nodes.len() + 1..).map(|number| format!("node-{number}"));
+        let name = names.find(|name| !self.folder.path().join(name).exists()).unwrap();
+        let mut node = self.new_node(&name);
         let token = self.join_token("1h");
         node.start(Some(&token));
         node.answers().await;

@@ -5,9 +5,13 @@ use tonic::{Request, async_trait};
 use super::handler::{Answer, Handler, answer};
 use crate::proto::cluster::cluster_server::Cluster;
 use crate::proto::cluster::{
-    CreateJoinTokenRequest, CreateJoinTokenResponse, InitRequest, InitResponse, StatusRequest, StatusResponse,
+    CreateJoinTokenRequest, CreateJoinTokenResponse, DemoteRequest, DrainRequest, DrainResponse, HashRequest,
+    HashResponse, InitRequest, InitResponse, MembershipResponse, PromoteRequest, RemoveRequest, ResetTimeRequest,
+    ResetTimeResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
+use crate::service::{Call, MemberAction, MemberChange};
 use crate::wire::cluster::from_status;
+use crate::wire::members::{from_changed, from_hash, how};
 
 #[async_trait]
 impl Cluster for Handler {
@@ -26,6 +30,53 @@ impl Cluster for Handler {
         let ttl = if request.ttl == 0 { DEFAULT_TTL_SECS } else { request.ttl };
         let token = self.service.create_join_token(&call, ttl).await;
         answer(token.map(|token| CreateJoinTokenResponse { token: token.text, expires_at: token.expires_at_secs }))
+    }
+
+    async fn promote(&self, request: Request<PromoteRequest>) -> Answer<MembershipResponse> {
+        let (call, request) = (self.change("cluster.Promote", &request), request.into_inner());
+        let change = MemberChange { node: request.node, action: MemberAction::Promote, how: how(request.change) };
+        self.change_member(&call, change).await
+    }
+
+    async fn demote(&self, request: Request<DemoteRequest>) -> Answer<MembershipResponse> {
+        let (call, request) = (self.change("cluster.Demote", &request), request.into_inner());
+        let change = MemberChange { node: request.node, action: MemberAction::Demote, how: how(request.change) };
+        self.change_member(&call, change).await
+    }
+
+    async fn remove(&self, request: Request<RemoveRequest>) -> Answer<MembershipResponse> {
+        let (call, request) = (self.change("cluster.Remove", &request), request.into_inner());
+        let action = MemberAction::Remove { keep_keys: request.keep_keys };
+        self.change_member(&call, MemberChange { node: request.node, action, how: how(request.change) }).await
+    }
+
+    async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let leader = self.service.transfer_leader(&call, request.to, how(request.change)).await;
+        answer(leader.map(|leader| TransferLeaderResponse { leader }))
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Answer<DrainResponse> {
+        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let drained = self.service.drain(&call, request.undo, request.dry_run).await;
+        answer(drained.map(|it| DrainResponse { node: it.node, drained: it.drained, leader: it.leader }))
+    }
+
+    async fn hash(&self, request: Request<HashRequest>) -> Answer<HashResponse> {
+        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        answer(self.service.cluster_hash(&call, request.at).await.map(from_hash))
+    }
+
+    async fn reset_time(&self, request: Request<ResetTimeRequest>) -> Answer<ResetTimeResponse> {
+        let (call, request) = (self.call(request.metadata()), request.into_inner());
+        let reset = self.service.reset_time(&call, request.dry_run).await;
+        answer(reset.map(|reset| ResetTimeResponse { before: reset.before_millis, after: reset.after_millis }))
+    }
+}
+
+impl Handler {
+    async fn change_member(&self, call: &Call, change: MemberChange) -> Answer<MembershipResponse> {
+        answer(self.service.change_member(call, change).await.map(from_changed))
     }
 }
 

@@ -13,6 +13,11 @@ pub(crate) fn from_status(status: ClusterStatus) -> wire::ClusterStatus {
         lag: node.lag,
         version: node.version,
         peer_address: node.peer_address,
+        voter: node.voter,
+        last_contact_millis: node.last_contact_millis,
+        draining: node.draining,
+        clock_ahead_millis: node.clock_ahead_millis,
+        disk: node.disk,
     };
     wire::ClusterStatus {
         cluster_id: status.cluster_id,
@@ -21,6 +26,7 @@ pub(crate) fn from_status(status: ClusterStatus) -> wire::ClusterStatus {
         leader: status.leader,
         term: status.term,
         stale: status.stale,
+        membership: status.membership,
         nodes: status.nodes.into_iter().map(node).collect(),
     }
 }
@@ -34,6 +40,11 @@ pub(crate) fn status(status: wire::ClusterStatus) -> ClusterStatus {
         lag: node.lag,
         version: node.version,
         peer_address: node.peer_address,
+        voter: node.voter,
+        last_contact_millis: node.last_contact_millis,
+        draining: node.draining,
+        clock_ahead_millis: node.clock_ahead_millis,
+        disk: node.disk,
     };
     ClusterStatus {
         cluster_id: status.cluster_id,
@@ -42,6 +53,7 @@ pub(crate) fn status(status: wire::ClusterStatus) -> ClusterStatus {
         leader: status.leader,
         term: status.term,
         stale: status.stale,
+        membership: status.membership,
         nodes: status.nodes.into_iter().map(node).collect(),
     }
 }

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use signet_api::health::Health;
 use signet_api::ops::{Check, DebugFile, Ops, UpgradeLevel, UpgradeNode, UpgradeStatus, Verdict};
 use signet_api::service::{
-    Authorities, AuthorityChange, BackupStatus, Call, ClusterStatus, Document, EntryFilter, EntryPage, JoinToken,
-    NewX509Svid, NodeStatus, Page, Service, SnapshotStream, TokenAnswer,
+    Authorities, AuthorityChange, BackupStatus, Call, ChangeHow, ClusterHash, ClusterStatus, Document, Drained,
+    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, NodeStatus, Page, Service,
+    SnapshotStream, TimeReset, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
@@ -236,6 +237,31 @@ impl Service for Fake {
         Ok(status())
     }
 
+    async fn change_member(&self, call: &Call, change: MemberChange) -> Result<MembersChanged, Refusal> {
+        self.note("change_member", call)?;
+        Ok(MembersChanged { membership: change.node, voters: vec![1], ..MembersChanged::default() })
+    }
+
+    async fn transfer_leader(&self, call: &Call, to: Option<u64>, _: ChangeHow) -> Result<u64, Refusal> {
+        self.note("transfer_leader", call)?;
+        Ok(to.unwrap_or(2))
+    }
+
+    async fn drain(&self, call: &Call, undo: bool, _: bool) -> Result<Drained, Refusal> {
+        self.note("drain", call)?;
+        Ok(Drained { node: 1, drained: !undo, leader: Some(2) })
+    }
+
+    async fn cluster_hash(&self, call: &Call, at: Option<u64>) -> Result<ClusterHash, Refusal> {
+        self.note("cluster_hash", call)?;
+        Ok(ClusterHash { index: at.unwrap_or(9), nodes: vec![(1, Some(vec![7; 32])), (2, None)], agree: true })
+    }
+
+    async fn reset_time(&self, call: &Call, _: bool) -> Result<TimeReset, Refusal> {
+        self.note("reset_time", call)?;
+        Ok(TimeReset { before_millis: 9, after_millis: 5 })
+    }
+
     async fn create_join_token(&self, call: &Call, ttl_secs: u32) -> Result<JoinToken, Refusal> {
         self.note("create_join_token", call)?;
         Ok(JoinToken { text: "secret".into(), expires_at_secs: ttl_secs.into() })
@@ -350,6 +376,11 @@ fn status() -> ClusterStatus {
         lag: None,
         version: Some("0.1.0".into()),
         peer_address: "127.0.0.1:1".into(),
+        voter: true,
+        last_contact_millis: Some(12),
+        draining: false,
+        clock_ahead_millis: Some(-3),
+        disk: Some("ok".into()),
     };
     ClusterStatus {
         cluster_id: "00112233445566778899aabbccddeeff".into(),
@@ -358,6 +389,7 @@ fn status() -> ClusterStatus {
         leader: Some(2),
         term: 4,
         stale: true,
+        membership: 5,
         nodes: vec![node(1, "follower"), node(2, "leader"), node(3, "learner"), node(4, "unreachable")],
     }
 }

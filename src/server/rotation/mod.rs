@@ -79,7 +79,6 @@ impl Rotation {
     ///
     /// # Errors
     /// No quorum: nothing was asked for. [`Reason::DeadlineExceeded`]: it may have been; asking again does no harm.
-    #[expect(dead_code, reason = "for `cluster remove`, which is being built")]
     pub(crate) async fn rotate_issuing_keys(&self, call: &Call, reason: &str) -> Result<Vec<Bound>, Refusal> {
         let change = AuthorityChange::Rotate {
             kinds: AuthorityKind::IN_MEMORY.to_vec(),
