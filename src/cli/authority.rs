@@ -7,7 +7,7 @@ use signet_api::service::AuthorityChange;
 use signet_model::authority::AuthorityKind;
 use signet_model::command::AuthorityRef;
 
-use super::duration::{parse_ttl, show_secs};
+use super::duration::{parse_ttl, show_about};
 use super::failure::Failure;
 use super::node::NodeArgs;
 use super::output::{Output, or_dash, print_json, print_table, print_text};
@@ -191,7 +191,7 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
 }
 
 fn wait(now: u64, step: &wire::Step) -> String {
-    let until = |at: u64| show_secs(at.saturating_sub(now).div_ceil(1000));
+    let until = |at: u64| show_about(at.saturating_sub(now).div_ceil(1000));
     match step.deadline {
         Some(deadline) if deadline > step.due => format!("{} to {}", until(step.due), until(deadline)),
         Some(_) | None => until(step.due),

@@ -24,6 +24,26 @@ pub(crate) fn show_secs(secs: u64) -> String {
     format!("{secs}s")
 }
 
+/// Seconds as people read them: the two largest units, the rest left out.
+pub(crate) fn show_about(secs: u64) -> String {
+    let mut shown = String::new();
+    let mut rest = secs;
+    for (factor, unit) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
+        let count = rest / factor;
+        if count > 0 {
+            let second = !shown.is_empty();
+            shown += &format!("{count}{unit}");
+            if second {
+                break;
+            }
+        } else if !shown.is_empty() {
+            break;
+        }
+        rest %= factor;
+    }
+    if shown.is_empty() { "now".to_owned() } else { shown }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +54,14 @@ mod tests {
             assert!(parse_ttl(text).is_err(), "{text}");
         }
         assert_eq!(parse_ttl("1h"), Ok(3600));
+    }
+
+    #[test]
+    fn shows_the_two_largest_units() {
+        for (secs, text) in [(0, "now"), (59, "59s"), (86_396, "23h59m"), (332, "5m32s"), (3605, "1h"), (172_805, "2d")]
+        {
+            assert_eq!(show_about(secs), text);
+        }
     }
 
     #[test]

@@ -79,6 +79,9 @@ impl Health for NodeHealth {
     }
 
     fn metrics(&self) -> String {
+        if let Some(live) = self.issuer.live.current() {
+            self.metrics.authorities(&live.issuing);
+        }
         let backlog = self.issuer.journal.get().map_or(0, super::journal::Journal::backlog);
         self.metrics.render(&self.node.local_status(), self.ready().is_ok(), backlog, &self.issuer.disk.reading())
     }

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use signet_api::load::Total;
+use signet_model::authority::{Authority, Slot};
 use signet_model::record::CredentialKind;
 use signet_model::refusal::Refusal;
 use signet_raft::{LocalStatus, Role};
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     backups: Family<ResultLabels, Counter>,
     backup_at: Gauge,
     backup_bytes: Gauge,
+    authority_ends: Family<AuthorityLabels, Gauge>,
     load: Total,
 }
 
@@ -39,6 +41,11 @@ struct IssueLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthorityLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,7 +88,23 @@ impl Metrics {
         let help = "When the newest scheduled backup was taken, as far as this node knows; 0 if it knows of none";
         registry.register("backup_last_success_timestamp_seconds", help, backup_at.clone());
         registry.register("backup_last_size_bytes", "The size of the last backup this node took", backup_bytes.clone());
-        Self { registry, issue_seconds, exchange_seconds, denied, backups, backup_at, backup_bytes, load }
+        let authority_ends = Family::<AuthorityLabels, Gauge>::default();
+        registry.register(
+            "authority_not_after_seconds",
+            "When the active authority of a kind ends, seconds since the epoch: alarm when less than a third of its life is left",
+            authority_ends.clone(),
+        );
+        Self {
+            registry,
+            issue_seconds,
+            exchange_seconds,
+            denied,
+            backups,
+            backup_at,
+            backup_bytes,
+            authority_ends,
+            load,
+        }
     }
 
     pub(crate) fn issue(&self, kind: CredentialKind) -> Issuing<'_> {
@@ -90,6 +113,14 @@ impl Metrics {
 
     pub(crate) fn exchange(&self) -> Exchanging<'_> {
         Exchanging { metrics: self, since: clock::boottime() }
+    }
+
+    /// Takes over when the active ones of these end.
+    pub(crate) fn authorities(&self, authorities: &[Authority]) {
+        for active in authorities.iter().filter(|authority| authority.slot == Slot::Active) {
+            let ends = i64::try_from(active.not_after.secs()).unwrap_or(i64::MAX);
+            self.authority_ends.get_or_create(&AuthorityLabels { kind: active.kind.name() }).set(ends);
+        }
     }
 
     /// Counts a refusal.

@@ -217,6 +217,8 @@ async fn keys_rotate_by_schedule_and_no_verifier_refuses_anything_though_leaders
         assert!(started.elapsed() < BOUND, "nothing was prepared: {shown:#}");
     };
     assert_eq!(watch.unanswered, Vec::<String>::new());
+    let (_, metrics) = cluster.nodes[0].get("/metrics").await.unwrap();
+    assert!(metrics.contains("signet_authority_not_after_seconds{kind=\"x509-issuing\"} "), "{metrics}");
     let leader = cluster.leader(&[0, 1, 2]).await;
     cluster.nodes[leader].kill();
 
@@ -308,7 +310,7 @@ async fn keys_rotate_by_command_and_only_what_was_revoked_fails() {
 
     // The root: the issuing CA moves first, then what was under the old root is refused.
     let before = Agent::minted(&cluster.nodes[0], AGENT).await;
-    let emergency = ["rotate", "--kind", "x509-root", "--emergency", "--revoke-after", "4s", "--reason", "a test"];
+    let emergency = ["rotate", "--kind", "x509-root", "--emergency", "--revoke-after", "8s", "--reason", "a test"];
     let told = authority(follower, &emergency);
     let bound = told["bounds"].as_array().unwrap().iter().find(|bound| bound["kind"] == "x509-root").unwrap();
     let accepted_until = bound["accepted_until"].as_u64().unwrap() / 1000;

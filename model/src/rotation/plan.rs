@@ -78,7 +78,11 @@ impl Hierarchy {
         for authority in self.authorities.iter().filter(|authority| authority.slot == Slot::Retiring) {
             self.plan_end(authority, now, &mut steps);
         }
-        steps.sort_by(|a, b| (a.due, a.action, a.kind, &a.id).cmp(&(b.due, b.action, b.kind, &b.id)));
+        // What is not made yet comes after its making.
+        let unmade = |step: &Step| step.id.is_none() && step.action == Action::Activate;
+        steps.sort_by(|a, b| {
+            (a.due, unmade(a), a.action, a.kind, &a.id).cmp(&(b.due, unmade(b), b.action, b.kind, &b.id))
+        });
         steps
     }
 
