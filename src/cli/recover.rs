@@ -400,8 +400,8 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
     if !missing.is_empty() {
         let shown: Vec<String> = missing.iter().take(SHOWN).map(u64::to_string).collect();
         let message = format!(
-            "{} receipts are for log entries after {covered}, where the old cluster's log ends here: those writes are lost, do \
-             them again (entries {})",
+            "{} of the receipts are for log entries after {covered}, where the old cluster's log ends here: those writes are \
+             lost, do them again (entries {})",
             missing.len(),
             shown.join(", ")
         );
@@ -427,7 +427,9 @@ fn read_receipts(file: &Path) -> Result<Vec<Receipt>, Failure> {
 }
 
 async fn open(data_dir: &Path) -> Result<Survivor, Failure> {
-    Ok(Survivor::open(data_dir, server::machine()).await?)
+    // What is printed and kept in a plan is used from other directories too.
+    let data_dir = fs::canonicalize(data_dir).map_err(|cause| Failure::file("use", data_dir, cause))?;
+    Ok(Survivor::open(&data_dir, server::machine()).await?)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, Failure> {

@@ -23,11 +23,15 @@ pub(crate) fn unreplicated(data_dir: &Path, view: &View, node: u64) -> Result<u6
 /// # Errors
 /// As [`unreplicated`]; or the new journal could not be written.
 pub(crate) fn carry_over(old: &Path, new: &Path, view: &View, node: u64) -> Result<u64, String> {
-    let records = waiting(old, view, node)?;
+    copy(&waiting(old, view, node)?, &new.join(DIR))
+}
+
+/// Writes records into a new journal in `dir`.
+pub(super) fn copy(records: &[Vec<u8>], dir: &Path) -> Result<u64, String> {
     if records.is_empty() {
         return Ok(0);
     }
-    let (mut segments, _) = Segments::open(&new.join(DIR), 0).map_err(|cause| cause.to_string())?;
+    let (mut segments, _) = Segments::open(dir, 0).map_err(|cause| cause.to_string())?;
     segments.write(records.iter().map(Vec::as_slice)).map_err(|cause| format!("the new journal: {cause}"))?;
     Ok(records.len() as u64)
 }

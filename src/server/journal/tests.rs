@@ -72,3 +72,25 @@ async fn what_is_replicated_leaves_the_backlog_once() {
     assert_eq!(journal.backlog(), 0);
     assert_eq!(journal.backlog.lock().first, 5);
 }
+
+#[tokio::test]
+async fn what_was_not_replicated_goes_on_in_another_nodes_journal_once() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Journal::open(old.path(), 0).unwrap(), 1..6).await;
+    let files = |dir: &Path| {
+        let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>()
+    };
+    let before = files(old.path());
+    let records = Segments::peek(old.path(), 2).unwrap();
+    assert_eq!(carry::copy(&records, new.path()), Ok(3));
+    assert_eq!(
+        waiting(new.path(), 0),
+        (3, vec![3, 4, 5]),
+        "from position 0, since nothing of the new node is replicated"
+    );
+    assert_eq!(files(old.path()), before, "the old journal is as it was");
+    assert_eq!(Segments::peek(old.path(), 5).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(Segments::peek(&old.path().join("none"), 0).unwrap(), Vec::<Vec<u8>>::new());
+}
