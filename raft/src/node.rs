@@ -239,7 +239,6 @@ impl Node {
             program: self.inner.config.version.clone(),
             label: label.to_owned(),
             made_at: (self.inner.config.clock)(),
-            chain: None,
         };
         let state = Arc::clone(&self.inner.state);
         let saved = tokio::task::spawn_blocking(move || backup::save(&state, maker)).await;

@@ -69,7 +69,8 @@ pub(crate) enum Recover {
         /// The data directory.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
-        /// What clients were told, a JSON object on each line: {"index": 123}, with "chain_hash" where they have it.
+        /// What clients were told, a JSON object on each line: {"index": 123}, with "chain_hash" (as `signet cluster hash` shows it) where they
+        /// have it.
         #[arg(long, value_name = "FILE")]
         receipts: Option<PathBuf>,
         /// What to print.
@@ -346,6 +347,7 @@ fn agree(plan: &Plan, found: &Survey) -> Result<(), Failure> {
 #[derive(Debug, Deserialize)]
 struct Receipt {
     index: u64,
+    chain_hash: Option<String>,
 }
 
 async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Result<(), Failure> {
@@ -356,6 +358,7 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
     // Entries of the old cluster are covered up to where it ended; later ones were given by the new one.
     let covered = survivor.ancestors().last().map_or(survey.last_log.index, |ancestor| ancestor.last_log.index);
     let missing: Vec<u64> = receipts.iter().map(|receipt| receipt.index).filter(|index| *index > covered).collect();
+    let held = hold(&survivor, covered, &receipts).await?;
     let ancestors: Vec<Value> = survivor
         .ancestors()
         .iter()
@@ -374,7 +377,17 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
                 ("voters", survey.voters.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
                 ("last entry", survey.last_log.index.to_string()),
                 ("join tokens", format!("{} usable", survey.usable_join_tokens)),
-                ("receipts", format!("{} of {} covered", receipts.len() - missing.len(), receipts.len())),
+                (
+                    "receipts",
+                    format!(
+                        "{} of {} covered; {} hashes agree, {} differ, {} are older than the log that is kept",
+                        receipts.len() - missing.len(),
+                        receipts.len(),
+                        held.agree,
+                        held.differ.len(),
+                        held.unknown
+                    ),
+                ),
             ])?;
         }
         Output::Json => print_json(&{
@@ -388,6 +401,9 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
                 "usable_join_tokens": survey.usable_join_tokens,
                 "receipts": receipts.len(),
                 "missing_receipts": missing,
+                "agreeing_hashes": held.agree,
+                "differing_hashes": held.differ,
+                "unknown_hashes": held.unknown,
             });
             add_findings(&mut document, &findings);
             document
@@ -397,13 +413,19 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
         let message = format!("its rows contradict each other:\n  {}", findings.problems.join("\n  "));
         return Err(Failure::new("damaged", message));
     }
+    if !held.differ.is_empty() {
+        let message = format!(
+            "the log here is not the one that the receipts are of: the hashes differ at entries {}; look for another survivor",
+            shown(&held.differ)
+        );
+        return Err(Failure::new(Reason::FailedPrecondition.code(), message));
+    }
     if !missing.is_empty() {
-        let shown: Vec<String> = missing.iter().take(SHOWN).map(u64::to_string).collect();
         let message = format!(
             "{} of the receipts are for log entries after {covered}, where the old cluster's log ends here: those writes are \
              lost, do them again (entries {})",
             missing.len(),
-            shown.join(", ")
+            shown(&missing)
         );
         return Err(Failure::new(Reason::FailedPrecondition.code(), message));
     }
@@ -412,6 +434,37 @@ async fn verify(data_dir: &Path, receipts: Option<&Path>, output: Output) -> Res
     } else {
         Ok(())
     }
+}
+
+/// How the hashes in the receipts compare with those of the old log.
+#[derive(Debug, Default)]
+struct Held {
+    agree: u64,
+    differ: Vec<u64>,
+    unknown: u64,
+}
+
+/// Holds the hashes in the receipts against the old cluster's log, which lies where the recovery has set it aside.
+async fn hold(survivor: &Survivor, covered: u64, receipts: &[Receipt]) -> Result<Held, Failure> {
+    let with_hash = receipts.iter().filter(|receipt| receipt.index <= covered);
+    let with_hash: Vec<_> = with_hash.filter_map(|it| Some((it.index, it.chain_hash.as_ref()?))).collect();
+    let mut held = Held::default();
+    let old = match survivor.set_aside() {
+        Some(path) if !with_hash.is_empty() => Some(open(&path).await?),
+        Some(_) | None => None,
+    };
+    for (index, hash) in with_hash {
+        match old.as_ref().unwrap_or(survivor).chain_hash(index)? {
+            Some(here) if here.eq_ignore_ascii_case(hash) => held.agree += 1,
+            Some(_) => held.differ.push(index),
+            None => held.unknown += 1,
+        }
+    }
+    Ok(held)
+}
+
+fn shown(indexes: &[u64]) -> String {
+    indexes.iter().take(SHOWN).map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn read_receipts(file: &Path) -> Result<Vec<Receipt>, Failure> {

@@ -81,7 +81,9 @@ async fn a_lost_quorum_is_recovered_on_the_survivor_and_the_old_members_are_fenc
     assert!(Path::new(recovered["set_aside"].as_str().unwrap()).join("identity").exists());
 
     let end = plan["survivors"][0]["last_log"]["index"].as_u64().unwrap();
-    let covered = file(&folder, "covered", &format!("{{\"index\": {end}}}\n"));
+    let hash = plan["survivors"][0]["chain_hash"].as_str().unwrap();
+    let receipt = |hash: &str| format!("{{\"index\": {end}, \"chain_hash\": \"{hash}\"}}\n{{\"index\": 3}}\n");
+    let covered = file(&folder, "covered", &receipt(hash));
     let verify = ["recover", "verify", "--data-dir", arg(&data), "-o", "json", "--receipts"];
     let verified = run(None, &[&verify[..], &[arg(&covered)]].concat()).json();
     assert_eq!(
@@ -89,6 +91,10 @@ async fn a_lost_quorum_is_recovered_on_the_survivor_and_the_old_members_are_fenc
         (&2.into(), Some(0))
     );
     assert_eq!(verified["ancestors"][0]["kind"], "recovered", "{verified}");
+    assert_eq!((&verified["agreeing_hashes"], &verified["receipts"]), (&1.into(), &2.into()), "{verified}");
+    let other = file(&folder, "other", &receipt(&"0".repeat(64)));
+    let told = run(None, &[&verify[..], &[arg(&other)]].concat());
+    assert!(told.code == Some(1) && told.stderr.contains("the hashes differ"), "{told:?}");
     let beyond = file(&folder, "beyond", &format!("{{\"index\": {}}}\n", end + 5));
     run(None, &[&verify[..], &[arg(&beyond)]].concat()).refused(1, "failed_precondition");
 

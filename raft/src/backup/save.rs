@@ -34,7 +34,6 @@ pub(crate) struct Maker {
     pub(crate) program: String,
     pub(crate) label: String,
     pub(crate) made_at: signet_model::time::UnixTime,
-    pub(crate) chain: Option<Vec<u8>>,
 }
 
 /// Takes a checkpoint of the state as it is now, and begins to read it out. To be called where blocking is allowed, and
@@ -60,7 +59,7 @@ pub(crate) fn save(store: &Arc<StateStore>, maker: Maker) -> io::Result<SavedSna
         made_at: maker.made_at,
         program: maker.program,
         label: maker.label,
-        chain: maker.chain,
+        chain: rows.position.chain.map(|chain| chain.0.to_vec()),
         files,
         lineage: rows.lineage,
     };

@@ -65,7 +65,7 @@ impl Survivor {
         }
         let made = found_anew(&new, LineageKind::Recovered).await.map_err(not_written)?;
         let NewCluster { cluster_id, node_id, index, voided_join_tokens, cluster_time } = made;
-        let aside = format!("before-recovery-{}-{}", short(&survey.cluster_id), survey.last_log.index);
+        let aside = aside_name(&survey.cluster_id, survey.last_log.index);
         let swap = Swap::plan(&data_dir, &new, aside).map_err(|cause| not_written(cause.to_string()))?;
         let set_aside = data_dir.join(&swap.aside);
         durable::replace(&data_dir.join(MARKER), &versioned(&swap)).map_err(|cause| not_written(cause.to_string()))?;
@@ -91,6 +91,11 @@ pub fn resume_recovery(data_dir: &Path) -> Result<bool, RecoverError> {
     let swap: Swap = unversioned(&bytes).map_err(|cause| unfinished(cause.into()))?;
     swap.run(data_dir).map_err(unfinished)?;
     Ok(true)
+}
+
+/// The directory within the data directory that takes what was in it.
+pub(super) fn aside_name(cluster_id: &str, last: u64) -> String {
+    format!("before-recovery-{}-{last}", short(cluster_id))
 }
 
 /// Whether a recovery was begun and not finished: no node may run there.

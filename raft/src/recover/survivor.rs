@@ -145,6 +145,26 @@ impl Survivor {
         View::new(self.state.view())
     }
 
+    /// The log's hash chain at `index`, 64 hexadecimal digits, if its log still holds that entry.
+    ///
+    /// # Errors
+    /// [`RecoverError::Damaged`]: the log cannot be read there.
+    pub fn chain_hash(&self, index: u64) -> Result<Option<String>, RecoverError> {
+        let path = &self.survey.data_dir;
+        let chain = self.log.chain_at(index);
+        let chain = chain.map_err(|cause| RecoverError::Damaged { path: path.clone(), detail: cause.to_string() })?;
+        Ok(chain.map(|chain| chain.to_string()))
+    }
+
+    /// Where the recovery that made its cluster has set aside what was there, if it is still in the data directory.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        let last = self.ancestors.last()?;
+        let name = super::apply::aside_name(&last.cluster_id, last.last_log.index);
+        let path = self.survey.data_dir.join(name);
+        path.join("identity").exists().then_some(path)
+    }
+
     /// The clusters that its cluster was made from, oldest first.
     #[must_use]
     pub fn ancestors(&self) -> &[Ancestor] {

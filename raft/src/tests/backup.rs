@@ -22,6 +22,10 @@ pub(crate) async fn save(node: &Node, path: &Path) -> SnapshotInfo {
     saved.info
 }
 
+fn hex(bytes: [u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn word(opened: &OpenedSnapshot, key: &str) -> Option<Vec<u8>> {
     opened.view().row(Space::Meta, key.as_bytes())
 }
@@ -42,6 +46,8 @@ async fn a_snapshot_of_any_node_holds_every_write_acknowledged_before_it() {
         assert!(info.last_log.index >= index, "{info:?}");
         assert_eq!((info.voters.len(), info.node_id), (3, place.node().identity().unwrap().node_id));
         assert_eq!(inspect_snapshot(&path).unwrap(), info);
+        let hash = place.node().hash(Some(info.last_log.index), WAIT).await.unwrap();
+        assert!(hash.nodes.iter().any(|(_, hash)| hash.map(hex) == info.chain_hash), "{hash:?} {info:?}");
         assert_eq!(check_snapshot(&path).unwrap(), info);
         let opened = open_snapshot(&path, dir.path()).unwrap();
         assert_eq!(word(&opened, "key").unwrap(), at.to_string().as_bytes());
