@@ -69,6 +69,8 @@ async fn a_backup_of_one_cluster_restores_into_a_new_one_that_signs_with_the_sam
     let restored = run(None, &restored).json();
     assert_ne!(restored["cluster_id"], restored["old_cluster_id"]);
     assert_eq!(restored["voided_join_tokens"], 1, "{restored}");
+    let offline = run(None, &["recover", "verify", "--data-dir", arg(&data), "-o", "json"]).json();
+    assert_eq!(hashes(&offline), hashes(&verified), "entries, policy and authorities are the same");
     first.start(None);
     first.ready().await;
 
@@ -94,12 +96,13 @@ async fn a_backup_of_one_cluster_restores_into_a_new_one_that_signs_with_the_sam
     let after = run(None, &["snapshot", "verify", arg(&again), "-o", "json"]).json();
     assert_eq!((&after["join_tokens"]["usable"], &after["join_tokens"]["used"]), (&0.into(), &2.into()), "{after}");
     assert_eq!(after["ancestors"][0]["cluster_id"], restored["old_cluster_id"], "{after}");
-    assert_eq!(hashes(&after)[4..], hashes(&verified)[4..], "policy and authorities are the same");
+    // A running cluster prepares its next keys in its own time, so authorities were compared before it ran.
+    assert_eq!(hashes(&after)[4], hashes(&verified)[4], "the policy is the same");
     run(Some(&first.socket()), &["entry", "delete", "new"]).done();
     let equal = folder.path().join("equal");
     run(Some(&first.socket()), &["snapshot", "save", arg(&equal)]).done();
     let equal = run(None, &["snapshot", "verify", arg(&equal), "-o", "json"]).json();
-    assert_eq!(hashes(&equal), hashes(&verified), "entries and their indexes are the same");
+    assert_eq!(hashes(&equal)[..4], hashes(&verified)[..4], "entries and their indexes are the same");
 
     // Others join by a token of the new one.
     let token = folder.path().join("token");

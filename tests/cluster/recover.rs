@@ -138,6 +138,13 @@ async fn a_lost_quorum_is_recovered_on_the_survivor_and_the_old_members_are_fenc
     std::fs::rename(&kept, cluster.nodes[0].data()).unwrap();
     cluster.nodes[0].start(None);
     cluster.nodes[0].answers().await;
+    eventually(Duration::from_secs(30), "the old member to say why it is left out", async || {
+        let log = cluster.nodes[0].log();
+        let said = log.contains("is a member of another cluster now")
+            && log.contains(recovered["cluster_id"].as_str().unwrap());
+        if said { Ok(()) } else { Err(log.lines().rev().take(5).collect::<Vec<_>>().join("\n")) }
+    })
+    .await;
     let stale = run(Some(&cluster.nodes[0].socket()), &["cluster", "status", "-o", "json"]);
     assert_eq!(stale.code, Some(3), "it has no quorum: {stale:?}");
     let mut newcomer = Node::new(folder.join("sixth"), &cluster.settings);

@@ -9,10 +9,10 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Member;
 use super::promote::Promotion;
 use super::shed::shed;
 use super::snapshots::{Policy, make};
+use super::{Member, outcast};
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
 use crate::types::Order;
@@ -39,6 +39,7 @@ pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
     tokio::spawn(super::find::serve(Arc::downgrade(member), address.clone(), contacts));
     tokio::spawn(settle_in(Arc::downgrade(member), data_dir, record, address));
     tokio::spawn(hear_of_strangers(Arc::downgrade(member)));
+    tokio::spawn(outcast::watch(Arc::downgrade(member)));
     tokio::spawn(shed(Arc::downgrade(member)));
     tokio::spawn(watch_databases(Arc::downgrade(member)));
     tokio::spawn(make(Arc::downgrade(member), snapshots));

@@ -6,6 +6,7 @@ mod find;
 mod hash;
 mod judge;
 mod keeper;
+mod outcast;
 mod promote;
 mod propose;
 mod reads;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 
+use super::cluster::with_cluster;
 use super::proto::Envelope;
 use crate::state::{Roster, StateStore};
 use crate::types::{PeerNode, Pin};
@@ -194,7 +195,7 @@ impl Directory {
     pub(crate) fn admit(&self, envelope: Option<Envelope>, pin: Pin) -> Result<u64, Status> {
         let envelope = envelope.ok_or_else(|| Status::invalid_argument("the envelope is missing"))?;
         if envelope.cluster != self.cluster {
-            return Err(Status::failed_precondition("this node is of another cluster"));
+            return Err(with_cluster(Status::failed_precondition("this node is of another cluster"), &self.cluster));
         }
         if envelope.to != self.me {
             return Err(Status::failed_precondition(format!("this is node {}, not {}", self.me, envelope.to)));

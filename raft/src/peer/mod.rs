@@ -2,6 +2,7 @@
 //! pins, and gRPC on it.
 
 mod clocks;
+mod cluster;
 mod connect;
 mod directory;
 mod key;
@@ -16,6 +17,7 @@ mod wire;
 
 pub(crate) use crate::types::Pin;
 pub(crate) use clocks::Clocks;
+pub(crate) use cluster::cluster_in;
 pub(crate) use connect::{ConnectError, connect, connect_any};
 #[cfg(test)]
 pub(crate) use connect::{Connection, Driver};

@@ -11,6 +11,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower_service::Service;
 
+use super::cluster::with_cluster;
 use super::directory::Directory;
 use super::listener::Caller;
 use super::proto::peer_server::SERVICE_NAME;
@@ -47,7 +48,7 @@ impl Service<http::Request<Body>> for Stranger {
                 caller.cut.cancel();
             } else {
                 directory.stranger.notify_one();
-                refusal = directory.refusal(caller.pin);
+                refusal = with_cluster(directory.refusal(caller.pin), &directory.cluster());
             }
         }
         ready(Ok(refusal.into_http()))

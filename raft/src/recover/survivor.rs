@@ -16,7 +16,7 @@ use super::error::RecoverError;
 use crate::backup::{Ancestor, LogPlace, check_owner};
 use crate::durable;
 use crate::encoding::{StoredLogId, unversioned};
-use crate::identity::Record;
+use crate::identity::{Phase, Record};
 use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::open::lock;
@@ -102,6 +102,10 @@ impl Survivor {
             return Err(RecoverError::Interrupted { path: data_dir.to_owned() });
         }
         let record = Record::load(data_dir)?.ok_or_else(|| RecoverError::NotMember { path: data_dir.to_owned() })?;
+        if record.phase == Phase::Removed {
+            // What it has ends where it was removed.
+            return Err(record.removed(data_dir).into());
+        }
         let work = WorkDir::new(data_dir)?;
         work.copy_log(data_dir)?;
         work.copy_state(data_dir)?;
