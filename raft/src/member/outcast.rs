@@ -41,7 +41,8 @@ pub(crate) async fn watch(member: Weak<Member>) {
 /// The cluster of `peer`, whose key the connection has proven, if it is not ours.
 async fn other_cluster(member: &Arc<Member>, peer: u64) -> Option<Vec<u8>> {
     let mut client = member.links.client(peer, Lane::Calls)?;
-    let request = proto::StatusRequest { envelope: Some(member.directory.envelope(peer)) };
+    let envelope = Some(member.directory.envelope(peer));
+    let request = proto::StatusRequest { envelope, address: String::new() };
     let refusal = timeout(PAUSE, client.status(request)).await.ok()?.err()?;
     cluster_in(&refusal).filter(|cluster| *cluster != member.cluster())
 }
