@@ -1,13 +1,12 @@
 //! `signet dev` itself: from the first line on the terminal to the last.
 
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::Up;
 use super::establish::{Ids, establish, ready, say};
@@ -56,14 +55,17 @@ pub(super) async fn up(args: &Up) -> Result<(), Failure> {
 
 /// Resolves when nobody reads what is printed any more, as in `signet dev | head`.
 async fn reader_gone() {
-    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
-    // A file cannot be watched, and is always read.
-    if let Ok(watched) = stdout.and_then(|it| AsyncFd::with_interest(it, Interest::ERROR))
-        && watched.ready(Interest::ERROR).await.is_ok()
-    {
-        return;
+    let stdout = std::io::stdout();
+    loop {
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        // An end without a reader is an error on a pipe; a terminal and a file never show one.
+        if poll(&mut watched, Some(&Timespec::default())).is_ok()
+            && watched.iter().any(|it| it.revents().contains(PollFlags::ERR))
+        {
+            return;
+        }
+        sleep(READER_CHECK).await;
     }
-    std::future::pending().await
 }
 
 struct Cluster {
@@ -268,3 +270,5 @@ const PORTS_FREE_WITHIN: Duration = Duration::from_secs(15);
 /// A node that takes longer is told of as it is: it may be waiting for others that are down too.
 const RESTART_WITHIN: Duration = Duration::from_secs(10);
 const LOG_LINES: usize = 12;
+/// How soon it is noticed that nobody reads any more.
+const READER_CHECK: Duration = Duration::from_millis(500);
