@@ -116,11 +116,17 @@ impl Node {
     pub async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> Result<Self, OpenError> {
         let inner = Arc::new(open::open(config, machine).await?);
         let node = Self { inner };
-        let record = node.inner.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(record) = record {
-            node.start(record).await.map_err(OpenError::Raft)?;
-        }
+        node.resume().await?;
         Ok(node)
+    }
+
+    /// Starts raft if this node belongs to a cluster.
+    pub(crate) async fn resume(&self) -> Result<(), OpenError> {
+        let record = self.inner.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match record {
+            Some(record) => self.start(record).await.map_err(OpenError::Raft),
+            None => Ok(()),
+        }
     }
 
     /// Which node this is; `None` while it belongs to no cluster.

@@ -54,7 +54,6 @@ pub(crate) async fn open(config: NodeConfig, machine: Arc<dyn StateMachine>) -> 
 
 /// Opens everything on the caller's runtime, with a simulation in the place of the peer listener.
 #[cfg(test)]
-#[allow(dead_code, reason = "the simulation comes in the next commits")]
 pub(crate) fn open_simulated(
     config: NodeConfig,
     machine: Arc<dyn StateMachine>,

@@ -21,7 +21,6 @@ impl Threads {
 
     /// The caller's runtime, which somebody else owns.
     #[cfg(test)]
-    #[allow(dead_code, reason = "the simulation comes in the next commits")]
     pub(crate) fn borrowed() -> Self {
         Self { runtime: None, handle: Handle::current() }
     }

@@ -137,6 +137,11 @@ impl LogStore {
         Arc::clone(&self.shared.counters)
     }
 
+    /// The last entry, or else the last that was purged.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.tail().last
+    }
+
     /// Whether nothing was ever appended.
     pub(crate) fn is_empty(&self) -> bool {
         self.tail().last.is_none()

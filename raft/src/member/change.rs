@@ -15,7 +15,7 @@ use tonic::Code;
 
 use super::judge::{Roll, judge};
 use super::transfer::NotMoved;
-use super::{Member, NotHere};
+use super::{Member, NotHere, news};
 use crate::membership::{Change, ChangeError, Changed};
 use crate::peer::{Lane, proto};
 use crate::types::{LogId, Order, OrderOutcome, PeerNode, StoredMembership, TypeConfig};
@@ -125,7 +125,7 @@ impl Member {
                     if pause >= deadline {
                         return Err(ChangeError::NoQuorum);
                     }
-                    let _ = timeout_at(pause, leadership.changed()).await;
+                    news(&mut leadership, pause).await;
                 }
             }
         }

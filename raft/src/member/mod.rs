@@ -27,7 +27,7 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use signet_model::time::UnixTime;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
@@ -35,6 +35,7 @@ pub(crate) use promote::Promotion;
 pub(crate) use propose::{NotHere, to_wire as outcome_to_wire};
 pub(crate) use snapshots::Policy;
 
+use crate::blocking::blocking;
 use crate::config::{NodeConfig, Timings};
 use crate::disk::Disk;
 use crate::identity::Record;
@@ -107,6 +108,8 @@ impl Member {
         let clocks = Arc::new(Clocks::new(Arc::clone(&config.clock)));
         let links = Links::new(tls, Arc::clone(&directory), Arc::clone(&clocks), Handle::current());
         let links = Arc::new(links);
+        let (ahead, end, cluster) = (Arc::clone(&state), log.last(), record.cluster);
+        blocking(move || ahead.cover(end, &cluster)).await.map_err(|cause| cause.to_string())?;
         let machine = Machine::new(Arc::clone(&state), record.cluster.to_vec());
         let settings = raft_config(&config.timings, &record.cluster_id()).map_err(|cause| cause.to_string())?;
         let counters = log.counters();
@@ -239,6 +242,14 @@ impl Member {
     /// The cluster's id, as it is sent.
     pub(crate) fn cluster(&self) -> Bytes {
         self.directory.cluster()
+    }
+}
+
+/// Waits for news of the leadership, but no longer than until `until`.
+async fn news(leadership: &mut watch::Receiver<Leadership>, until: Instant) {
+    if let Ok(Err(_)) = timeout_at(until, leadership.changed()).await {
+        // Raft has ended: there will be no news, and asking again at once would never let go of the thread.
+        sleep_until(until).await;
     }
 }
 

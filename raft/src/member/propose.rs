@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 
-use super::{Leadership, Member};
+use super::{Leadership, Member, news};
 use crate::error::ProposeError;
 use crate::peer::{Lane, proto};
 use crate::types::{Order, Outcome, Proposal};
@@ -81,7 +81,7 @@ impl Member {
                     if pause >= deadline {
                         return Err(ProposeError::NoQuorum);
                     }
-                    let _ = timeout_at(pause, leadership.changed()).await;
+                    news(&mut leadership, pause).await;
                 }
             }
         }

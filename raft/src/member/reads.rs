@@ -8,8 +8,8 @@ use signet_model::time::UnixTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Member;
 use super::propose::superseded;
+use super::{Member, news};
 use crate::error::BarrierError;
 use crate::peer::{Lane, proto};
 
@@ -92,7 +92,7 @@ pub(crate) async fn serve(member: Weak<Member>, mut queue: mpsc::Receiver<Waiter
                 }
             }
             None => {
-                let _ = timeout(RETRY, leadership.changed()).await;
+                news(&mut leadership, Instant::now() + RETRY).await;
                 waiting.retain(|waiter| !waiter.is_closed());
             }
         }

@@ -27,7 +27,6 @@ pub(crate) enum Connection {
     Wire(http2::SendRequest<Body>),
     /// Over a simulated network.
     #[cfg(test)]
-    #[allow(dead_code, reason = "the simulation comes in the next commits")]
     Simulated(crate::sim::Wire),
 }
 

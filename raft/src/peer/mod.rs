@@ -24,6 +24,8 @@ pub(crate) use connect::{Connection, Driver};
 pub(crate) use directory::{Directory, Vouched};
 pub(crate) use key::PeerKey;
 pub(crate) use link::{Client, Lane, Links, client_of};
+#[cfg(test)]
+pub(crate) use listener::Caller;
 pub(crate) use listener::Listener;
 pub(crate) use network::Network;
 #[cfg(test)]

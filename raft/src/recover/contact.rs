@@ -37,6 +37,11 @@ impl Contact {
             return;
         }
         let this = Arc::clone(self);
+        #[cfg(test)]
+        if crate::sim::active() {
+            let _ = this.write(time, index);
+            return;
+        }
         tokio::task::spawn_blocking(move || {
             if let Err(cause) = this.write(time, index) {
                 tracing::debug!(path = %this.path.display(), %cause, "the last contact with a quorum was not written down");

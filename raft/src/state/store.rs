@@ -278,6 +278,19 @@ impl StateStore {
         self.shelf.checkpoint(&self.generation.load().db)
     }
 
+    /// Makes a snapshot if the state is ahead of a log that ends at `log`.
+    ///
+    /// A node applies what a quorum has on disk, and may die before it is on its own. Raft then begins its log behind the
+    /// state, and must find a snapshot of that place: without one it could not serve a follower that lags behind it.
+    pub(crate) fn cover(&self, log: Option<LogId>, cluster: &[u8]) -> io::Result<()> {
+        let last = self.position().last;
+        let covered = self.shelf.newest().map(|dir| dir.meta()).transpose()?.and_then(|meta| meta.last_log_id);
+        if last > log && last > covered {
+            self.shelf.complete(&self.checkpoint()?, cluster.to_vec())?;
+        }
+        Ok(())
+    }
+
     /// Makes what is applied last, for an orderly end.
     pub(crate) fn flush(&self) {
         if let Err(cause) = self.generation.load().db.flush_wal(true) {
