@@ -119,7 +119,7 @@ part_cuts() {
 
 # Whole clusters in one process on a clock of their own. The first seed is run twice, bit for bit.
 part_simulation() {
-  SIGNET_SIM_SEEDS=$seeds SIGNET_SIM_SEED=$first_seed run simulation tests -p signet-raft --lib -- sim::
+  SIGNET_SIM_SEEDS=$seeds SIGNET_SIM_FIRST=$first_seed run simulation tests -p signet-raft --lib -- sim::
   row "simulation seeds" "$(total 'simulation: seeds')" "$seeds"
 }
 
