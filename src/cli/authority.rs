@@ -92,7 +92,8 @@ pub(crate) struct Which {
     #[command(flatten)]
     kind: Kind,
     /// Its id, as `signet authority show` lists it.
-    #[arg(long, value_name = "ID")]
+    // A key's id is base64url and may begin with a hyphen.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     id: String,
 }
 

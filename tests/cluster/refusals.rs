@@ -199,9 +199,12 @@ async fn another_clusters_data_is_refused() {
 
 /// Puts the log of each in the place of the other's.
 fn swap_logs(one: &Node, other: &Node) {
-    let [ours, theirs, aside] = [one.data().join("log"), other.data().join("log"), one.folder.join("aside")];
-    for (from, to) in [(&ours, &aside), (&theirs, &ours), (&aside, &theirs)] {
-        std::fs::rename(from, to).unwrap();
+    // The watermark goes with its log, which it would otherwise call damaged.
+    for part in ["log", "watermark"] {
+        let [ours, theirs, aside] = [one.data().join(part), other.data().join(part), one.folder.join("aside")];
+        for (from, to) in [(&ours, &aside), (&theirs, &ours), (&aside, &theirs)] {
+            std::fs::rename(from, to).unwrap();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod cluster;
+mod confirm;
 mod find;
 mod hash;
 mod judge;

@@ -44,9 +44,19 @@ impl Member {
 
     /// The read point, if this node leads and a quorum confirms it now.
     pub(crate) async fn read_point_here(&self) -> Option<ReadPoint> {
-        let linearizer = timeout(ROUND, self.raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
-        let index = linearizer.ok()?.ok()?.read_log_id().index();
-        Some(ReadPoint { index, time: self.cluster_time_now() })
+        timeout(ROUND, self.read_point_confirmed()).await.ok()?
+    }
+
+    async fn read_point_confirmed(&self) -> Option<ReadPoint> {
+        // In this order: an index of a later leadership than the vote's is not confirmed, nor one that was overtaken.
+        let vote = self.own_leadership()?;
+        let linearizer = match self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await {
+            Ok(linearizer) => linearizer,
+            // The lease has run out, as on a leader that is new or was paused.
+            Err(_) => self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?,
+        };
+        let index = linearizer.read_log_id().index();
+        self.confirmed(vote).await.then(|| ReadPoint { index, time: self.cluster_time_now() })
     }
 
     async fn read_point_from(&self, leader: u64) -> Option<ReadPoint> {

@@ -33,7 +33,7 @@ pub(crate) use receive::{pieces, receive};
 pub(crate) use server::{for_members, for_newcomers};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{Channel, Tls};
-pub(crate) use wire::{members_from_wire, members_to_wire};
+pub(crate) use wire::{append_result_from_wire, members_from_wire, members_to_wire};
 
 /// The generated messages, clients and servers.
 #[allow(
