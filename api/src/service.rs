@@ -1,5 +1,7 @@
 //! What the doors need from behind them. `api` parses and answers; the implementation, in the server, drives.
 
+mod authorities;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,16 +9,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use signet_model::authority::AuthorityKind;
 use signet_model::caller::Caller;
-use signet_model::command::{AuthorityRef, EntryChange, EntryOutcome};
+use signet_model::command::{EntryChange, EntryOutcome};
 use signet_model::entry::{EntryId, EntrySpec, RegistrationEntry, Selector};
 use signet_model::refusal::Refusal;
 use signet_model::request_key::RequestKey;
-use signet_model::rotation::{Bound, Hierarchy, Step};
 use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
-use signet_model::time::UnixTime;
+
+pub use authorities::{Authorities, AuthorityChange};
 
 use crate::ops::Ops;
 
@@ -444,59 +445,4 @@ impl std::fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JoinToken").field("expires_at_secs", &self.expires_at_secs).finish_non_exhaustive()
     }
-}
-
-/// A change that an operator makes to the authorities.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthorityChange {
-    /// Make one and publish it.
-    Prepare {
-        /// Of which kind.
-        kind: AuthorityKind,
-    },
-    /// Let a prepared one sign in the place of the active one.
-    Activate {
-        /// Which.
-        authority: AuthorityRef,
-        /// Wait neither for verifiers' caches nor for nodes that have not unwrapped it.
-        force: bool,
-    },
-    /// Mark one that has stopped signing, so that agents ask anew for what it signed.
-    Taint {
-        /// Which.
-        authority: AuthorityRef,
-    },
-    /// Remove one that does not sign from bundle and JWKS.
-    Revoke {
-        /// Which.
-        authority: AuthorityRef,
-        /// Do not wait until no node can still be signing with it.
-        force: bool,
-    },
-    /// Have the leader replace the active ones as soon as it is safe.
-    Rotate {
-        /// Of which kinds.
-        kinds: Vec<AuthorityKind>,
-        /// For people: why.
-        reason: String,
-        /// Use no key that was prepared before.
-        emergency: bool,
-        /// Revoke the replaced ones this long after they stopped signing.
-        revoke_after_secs: Option<u32>,
-    },
-}
-
-/// The authorities with what is planned for them.
-#[derive(Debug, Clone)]
-pub struct Authorities {
-    /// Cluster time.
-    pub now: UnixTime,
-    /// All there is. The wrapped keys in it do not leave the doors.
-    pub hierarchy: Hierarchy,
-    /// What happens next, in order.
-    pub plan: Vec<Step>,
-    /// By when those that are being replaced count for nothing.
-    pub bounds: Vec<Bound>,
-    /// The authority that was changed, or would be.
-    pub changed: Option<AuthorityRef>,
 }

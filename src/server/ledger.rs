@@ -112,9 +112,10 @@ pub(crate) async fn barrier(node: &Node, timeout: Duration) -> Result<(), Refusa
     node.barrier(timeout).await.map(|_| ()).map_err(not_read)
 }
 
-/// How long to work on `call`: as long as its caller waits, within bounds.
+/// How long to work on `call`: nearly as long as its caller waits, so that they still hear why, within bounds.
 pub(crate) fn timeout(call: &Call) -> Duration {
-    call.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
+    let patience = call.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);
+    patience.saturating_sub((patience / 10).min(WAY_BACK))
 }
 
 /// The refusal for state that cannot be read.
@@ -151,6 +152,8 @@ pub(crate) fn not_read(error: BarrierError) -> Refusal {
     Refusal::new(reason, error.to_string())
 }
 
+/// Time for an answer to reach whoever waits for it.
+const WAY_BACK: Duration = Duration::from_millis(200);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Before a command of unknown fate is proposed again.

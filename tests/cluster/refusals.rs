@@ -199,8 +199,8 @@ async fn another_clusters_data_is_refused() {
 
 /// Puts the log of each in the place of the other's.
 fn swap_logs(one: &Node, other: &Node) {
-    // The watermark goes with its log, which it would otherwise call damaged.
-    for part in ["log", "watermark"] {
+    // What belongs to a log goes with it: the watermark would otherwise call it damaged.
+    for part in ["log", "vote", "watermark"] {
         let [ours, theirs, aside] = [one.data().join(part), other.data().join(part), one.folder.join("aside")];
         for (from, to) in [(&ours, &aside), (&theirs, &ours), (&aside, &theirs)] {
             std::fs::rename(from, to).unwrap();

@@ -97,7 +97,8 @@ impl Manner {
             };
             let wait = status::retry_delay(&status).map_or(pause, |said| said.max(pause));
             let error = ClientError::from(status);
-            if !is_passing(&error) || Instant::now() + wait >= deadline {
+            // What is known now says more than an attempt that has no time to be answered.
+            if !is_passing(&error) || Instant::now() + wait + LEAST >= deadline {
                 return Err(error);
             }
             sleep(wait).await;
@@ -135,5 +136,7 @@ const NOTHING_READ: u64 = u64::MAX;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// One attempt of several: a node that hangs must not use up the time of the others.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// An attempt that could get less time than this is not made.
+const LEAST: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
