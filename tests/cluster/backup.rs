@@ -1,25 +1,16 @@
 //! Backups: saved from a running cluster, and a new cluster made from one.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use serde_json::Value;
 use std::time::Duration;
 
 use crate::support::agent::{Agent, trust};
-use crate::support::cli::{arg, file, run};
+use crate::support::cli::{arg, create_entry, file, run};
 use crate::support::cluster::{Alone, Cluster};
 use crate::support::node::Node;
 use crate::support::users::policy;
 use crate::support::wait::eventually;
-
-fn create_entry(socket: &Path, name: &str) {
-    let id = format!("spiffe://example.org/{name}");
-    let parent = "spiffe://example.org/host";
-    let create =
-        ["entry", "create", "--entry-id", name, "--spiffe-id", &id, "--parent-id", parent, "--selector", "unix:uid:7"];
-    run(Some(socket), &create).done();
-}
 
 /// The hashes of entries, policy and authorities in what `verify` has found.
 fn hashes(verified: &Value) -> Vec<Value> {

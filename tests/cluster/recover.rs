@@ -5,18 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::agent::Agent;
-use crate::support::cli::{arg, file, run};
+use crate::support::cli::{arg, create_entry, file, run};
 use crate::support::cluster::Cluster;
 use crate::support::node::Node;
 use crate::support::wait::eventually;
-
-fn create_entry(socket: &Path, name: &str) {
-    let id = format!("spiffe://example.org/{name}");
-    let parent = "spiffe://example.org/host";
-    let create =
-        ["entry", "create", "--entry-id", name, "--spiffe-id", &id, "--parent-id", parent, "--selector", "unix:uid:7"];
-    run(Some(socket), &create).done();
-}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();

@@ -78,3 +78,12 @@ pub(crate) fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
 pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Creates an entry of this name with `signet entry create`.
+pub(crate) fn create_entry(socket: &Path, name: &str) {
+    let id = format!("spiffe://example.org/{name}");
+    let parent = "spiffe://example.org/host";
+    let create =
+        ["entry", "create", "--entry-id", name, "--spiffe-id", &id, "--parent-id", parent, "--selector", "unix:uid:7"];
+    run(Some(socket), &create).done();
+}

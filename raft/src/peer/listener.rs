@@ -122,38 +122,29 @@ impl Listener {
         let cut = Box::pin(token.clone().cancelled_owned());
         let directory = self.directory.borrow().clone();
         let gone = |_| io::Error::other("the listener is closing");
-        if directory.as_ref().is_some_and(|directory| directory.knows(pin)) {
-            self.remember(pin, token.clone());
-            // Removed at this very moment: whoever looked for open connections may have missed this one.
-            if directory.is_none_or(|directory| !directory.knows(pin)) {
-                return Err(io::Error::other("the peer is no member any more"));
-            }
-            let stream = PeerStream {
-                stream,
-                pin,
-                channel,
-                cut,
-                token: token.clone(),
-                _open: token.drop_guard(),
-                _permit: None,
-            };
-            return self.members.send(Ok(stream)).await.map_err(gone);
-        }
-        if let Some(directory) = directory {
-            directory.stranger.notify_one();
-        }
-        let permit = Arc::clone(&self.at_the_door).try_acquire_owned();
-        let permit = permit.map_err(|_| io::Error::other("too many newcomers at the door"))?;
-        let stream = PeerStream {
+        let peer = |token: CancellationToken, permit| PeerStream {
             stream,
             pin,
             channel,
             cut,
             token: token.clone(),
             _open: token.drop_guard(),
-            _permit: Some(permit),
+            _permit: permit,
         };
-        self.newcomers.send(Ok(stream)).await.map_err(gone)
+        if directory.as_ref().is_some_and(|directory| directory.knows(pin)) {
+            self.remember(pin, token.clone());
+            // Removed at this very moment: whoever looked for open connections may have missed this one.
+            if directory.is_none_or(|directory| !directory.knows(pin)) {
+                return Err(io::Error::other("the peer is no member any more"));
+            }
+            return self.members.send(Ok(peer(token, None))).await.map_err(gone);
+        }
+        if let Some(directory) = directory {
+            directory.stranger.notify_one();
+        }
+        let permit = Arc::clone(&self.at_the_door).try_acquire_owned();
+        let permit = permit.map_err(|_| io::Error::other("too many newcomers at the door"))?;
+        self.newcomers.send(Ok(peer(token, Some(permit)))).await.map_err(gone)
     }
 
     fn remember(&self, pin: Pin, token: CancellationToken) {
