@@ -5,30 +5,28 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{Digest, SHA256};
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
-};
 use zeroize::Zeroizing;
 
 use self::key_file::Key;
 use self::seal::{Purpose, SealingKey};
-use crate::{KeyReference, KmsError, Signer, Wrapper};
+use self::signing_key::SigningKey;
+use crate::{Algorithm, Digest, KeyReference, KmsError, Signer, Wrapper, fitting, verified};
 
 mod key_file;
 mod seal;
+mod signing_key;
 
 /// The software backend.
 ///
-/// A signing key is a P-256 key pair made here and sealed under the key-encryption key; its reference *is* the sealed
+/// A signing key is a key pair made here and sealed under the key-encryption key; its reference *is* the sealed
 /// key, so every node with the same key-encryption key can sign with it, and nothing is stored beside the reference.
 pub struct Software {
     scheme: &'static str,
+    name: String,
     recipient: String,
     sealing: SealingKey,
     /// Signing keys that were used, newest last. Bounded, because each costs memory and there are a few only.
-    opened: Mutex<Vec<(KeyReference, Arc<EcdsaKeyPair>)>>,
+    opened: Mutex<Vec<(KeyReference, Arc<SigningKey>)>>,
 }
 
 /// Makes a new key file of 32 random bytes at `path`, mode 0600. The operator gives the same file to every node.
@@ -57,7 +55,7 @@ impl Software {
     pub fn in_memory() -> Result<Self, KmsError> {
         let mut key = Zeroizing::new([0; seal::KEY_BYTES]);
         aws_lc_rs::rand::fill(key.as_mut()).map_err(|_| unavailable(MEMORY))?;
-        Self::new(MEMORY, &key)
+        Self::new(MEMORY, "memory:".to_owned(), &key)
     }
 
     /// Under the key in the file at `path`.
@@ -65,7 +63,7 @@ impl Software {
     /// # Errors
     /// [`KmsError::Configuration`]: others may read the file, or it holds no key; the text says what to do.
     pub fn from_file(path: &Path) -> Result<Self, KmsError> {
-        Self::new(FILE, &key_file::read_plain(path)?)
+        Self::new(FILE, format!("file:{}", path.display()), &key_file::read_plain(path)?)
     }
 
     /// Under the key in the file at `path`, opened by the passphrase in the file `passphrase`. Takes up to a second of
@@ -74,17 +72,17 @@ impl Software {
     /// # Errors
     /// [`KmsError::Configuration`]: as [`from_file`](Self::from_file), or the passphrase is a wrong one.
     pub fn from_protected_file(path: &Path, passphrase: &Path) -> Result<Self, KmsError> {
-        Self::new(FILE, &key_file::read_protected(path, passphrase)?)
+        Self::new(FILE, format!("file:{}", path.display()), &key_file::read_protected(path, passphrase)?)
     }
 
-    fn new(scheme: &'static str, key: &Key) -> Result<Self, KmsError> {
+    fn new(scheme: &'static str, name: String, key: &Key) -> Result<Self, KmsError> {
         let sealing = SealingKey::new(key);
-        let id = sealing.id().map_err(|_| unavailable(scheme))?;
-        Ok(Self { scheme, recipient: format!("{scheme}:{id}"), sealing, opened: Mutex::default() })
+        let id = sealing.id().map_err(|_| unavailable(&name))?;
+        Ok(Self { scheme, recipient: format!("{scheme}:{id}"), name, sealing, opened: Mutex::default() })
     }
 
-    fn opened(&self, reference: &KeyReference) -> Result<Arc<EcdsaKeyPair>, KmsError> {
-        let known = |opened: &[(KeyReference, Arc<EcdsaKeyPair>)]| {
+    fn opened(&self, reference: &KeyReference) -> Result<Arc<SigningKey>, KmsError> {
+        let known = |opened: &[(KeyReference, Arc<SigningKey>)]| {
             opened.iter().find(|(known, _)| known == reference).map(|(_, pair)| Arc::clone(pair))
         };
         if let Some(pair) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -95,29 +93,26 @@ impl Software {
             "it was made under another key file, or its reference is damaged; configure the key file of this cluster",
         )
         })?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
-            .map_err(|_| self.unusable("it is not a P-256 key"))?;
-        let pair = Arc::new(pair);
+        let key = SigningKey::from_pkcs8(&pkcs8).map_err(|_| {
+            self.unusable("it is neither ECDSA P-256 or P-384 nor RSA of 2048 or 4096 bits: a newer Signet made it")
+        })?;
+        let key = Arc::new(key);
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if known(&opened).is_none() {
             if opened.len() >= MAX_OPENED {
                 opened.remove(0);
             }
-            opened.push((reference.clone(), Arc::clone(&pair)));
+            opened.push((reference.clone(), Arc::clone(&key)));
         }
-        Ok(pair)
+        Ok(key)
     }
 
     fn unusable(&self, problem: &str) -> KmsError {
         KmsError::Key {
-            backend: self.recipient.clone(),
-            key: "of this reference".to_owned(),
+            backend: self.name.clone(),
+            key: format!("of this reference under {}", self.recipient),
             problem: problem.to_owned(),
         }
-    }
-
-    fn wrong(&self, problem: &str) -> KmsError {
-        KmsError::Wrong { backend: self.recipient.clone(), problem: problem.to_owned() }
     }
 }
 
@@ -127,45 +122,48 @@ impl Signer for Software {
         self.scheme
     }
 
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     /// The label is not kept: there is no place where people would look for it.
-    async fn create(&self, _label: &str) -> Result<KeyReference, KmsError> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| unavailable(self.scheme))?;
-        // The document is wiped by AWS-LC's own free.
-        let pkcs8 = pair.to_pkcs8v1().map_err(|_| unavailable(self.scheme))?;
-        let sealed = self.sealing.seal(Purpose::SigningKey, pkcs8.as_ref(), &[]);
-        sealed.map(KeyReference).map_err(|_| unavailable(self.scheme))
+    async fn create(&self, _label: &str, algorithm: Algorithm) -> Result<KeyReference, KmsError> {
+        // Finding the primes of an RSA key takes up to seconds.
+        let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
+        let key = made.map_err(|_| unavailable(&self.name))?.map_err(|_| unavailable(&self.name))?;
+        let pkcs8 = key.to_pkcs8().map_err(|_| unavailable(&self.name))?;
+        let sealed = self.sealing.seal(Purpose::SigningKey, &pkcs8, &[]);
+        sealed.map(KeyReference).map_err(|_| unavailable(&self.name))
     }
 
     async fn public_key(&self, key: &KeyReference) -> Result<Vec<u8>, KmsError> {
-        let pair = self.opened(key)?;
-        let der = pair.public_key().as_der().map_err(|_| self.wrong("a key without a public half"))?;
-        Ok(der.as_ref().to_vec())
+        Ok(self.opened(key)?.public_key().to_vec())
     }
 
-    async fn sign_digest(&self, key: &KeyReference, digest: &[u8; 32]) -> Result<[u8; 64], KmsError> {
-        let pair = self.opened(key)?;
-        let digest = Digest::import_less_safe(digest, &SHA256).map_err(|_| self.wrong("no SHA-256 digest"))?;
-        let signature = pair.sign_digest(&digest).map_err(|_| self.wrong("no signature"))?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref())
-            .verify_digest(&digest, signature.as_ref())
-            .map_err(|_| self.wrong("a signature that does not verify"))?;
-        signature.as_ref().try_into().map_err(|_| self.wrong("a signature of a wrong length"))
+    async fn sign_digest(&self, key: &KeyReference, digest: &Digest) -> Result<Vec<u8>, KmsError> {
+        let key = self.opened(key)?;
+        fitting(&self.name, &signet_model::jwk::key_id(key.public_key()), key.algorithm(), digest)?;
+        let signature = key.sign(digest).map_err(|_| KmsError::Wrong {
+            backend: self.name.clone(),
+            problem: "no signature: this machine's memory or processor may be faulty".to_owned(),
+        })?;
+        verified(&self.name, key.algorithm(), key.public_key(), digest, signature)
     }
 }
 
 #[async_trait]
 impl Wrapper for Software {
-    fn recipient(&self) -> String {
-        self.recipient.clone()
+    async fn recipient(&self) -> Result<String, KmsError> {
+        Ok(self.recipient.clone())
     }
 
     async fn wrap(&self, plaintext: &[u8], context: &[u8]) -> Result<Vec<u8>, KmsError> {
-        self.sealing.seal(Purpose::Wrapping, plaintext, context).map_err(|_| unavailable(self.scheme))
+        self.sealing.seal(Purpose::Wrapping, plaintext, context).map_err(|_| unavailable(&self.name))
     }
 
     async fn unwrap(&self, blob: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>, KmsError> {
         let opened = self.sealing.open(Purpose::Wrapping, blob, context);
-        opened.map_err(|_| KmsError::Open { backend: self.recipient.clone() })
+        opened.map_err(|_| KmsError::Open { backend: self.name.clone(), key: self.recipient.clone() })
     }
 }
 
@@ -175,8 +173,8 @@ impl fmt::Debug for Software {
     }
 }
 
-fn unavailable(scheme: &str) -> KmsError {
-    KmsError::Unavailable { backend: scheme.to_owned(), problem: "the system gave no randomness or memory".to_owned() }
+fn unavailable(name: &str) -> KmsError {
+    KmsError::Unavailable { backend: name.to_owned(), problem: "the system gave no randomness or memory".to_owned() }
 }
 
 const MEMORY: &str = "memory";

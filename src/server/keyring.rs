@@ -200,7 +200,7 @@ impl Keys {
         let StoredKey::Wrapped { for_recipients } = &authority.key else {
             return Err("is stored as a key of a backend, not as a wrapped key".to_owned());
         };
-        let recipient = self.backend.recipient();
+        let recipient = self.backend.recipient().await.map_err(|cause| cause.to_string())?;
         let Some(wrapped) = for_recipients.iter().find(|wrapped| wrapped.recipient == recipient) else {
             let known: Vec<&str> = for_recipients.iter().map(|wrapped| wrapped.recipient.as_str()).collect();
             return Err(format!(

@@ -1,17 +1,21 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::conformance;
+use crate::conformance::{self, Stand};
 
 fn key(byte: u8) -> Key {
     Zeroizing::new([byte; seal::KEY_BYTES])
 }
 
+async fn check(name: &str, backend: Arc<Software>, again: &Software, other: &Software) {
+    conformance::check(Stand { name, backend, again, other, elsewhere: other }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_backend_conforms() {
-    let backend = Arc::new(Software::new(MEMORY, &key(1)).unwrap());
-    let again = Software::new(MEMORY, &key(1)).unwrap();
-    conformance::check(backend, &again, &Software::in_memory().unwrap()).await;
+    let backend = Arc::new(Software::new(MEMORY, "memory:".to_owned(), &key(1)).unwrap());
+    let again = Software::new(MEMORY, "memory:".to_owned(), &key(1)).unwrap();
+    check("memory", backend, &again, &Software::in_memory().unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,7 +26,7 @@ async fn the_file_backend_conforms() {
     generate_key_file(&two).unwrap();
     std::fs::copy(&one, &copy).unwrap();
     let backend = Arc::new(Software::from_file(&one).unwrap());
-    conformance::check(backend, &Software::from_file(&copy).unwrap(), &Software::from_file(&two).unwrap()).await;
+    check("file", backend, &Software::from_file(&copy).unwrap(), &Software::from_file(&two).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +39,7 @@ async fn the_file_backend_under_a_passphrase_conforms() {
         key_file::create_protected(path, &passphrase, key_file::Cost::FOR_TESTS).unwrap();
     }
     let open = |path| Software::from_protected_file(path, &passphrase).unwrap();
-    conformance::check(Arc::new(open(&one)), &open(&one), &open(&two)).await;
+    check("file with passphrase", Arc::new(open(&one)), &open(&one), &open(&two)).await;
 }
 
 #[tokio::test]
@@ -43,7 +47,7 @@ async fn more_keys_than_are_kept_open_can_be_used() {
     let backend = Software::in_memory().unwrap();
     let mut keys = Vec::new();
     for _ in 0..=MAX_OPENED {
-        let key = backend.create("").await.unwrap();
+        let key = backend.create("", Algorithm::EcdsaP256).await.unwrap();
         keys.push((backend.public_key(&key).await.unwrap(), key));
     }
     assert_eq!(backend.opened.lock().unwrap().len(), MAX_OPENED);
@@ -52,11 +56,12 @@ async fn more_keys_than_are_kept_open_can_be_used() {
     }
 }
 
-#[test]
-fn its_debug_form_and_recipient_say_nothing_of_the_key() {
-    let backend = Software::new(FILE, &key(0xab)).unwrap();
-    assert_eq!(format!("{backend:?}"), format!("Software({})", backend.recipient()));
-    assert!(!backend.recipient().contains("abab"));
-    let digits = backend.recipient().strip_prefix("file:").unwrap().to_owned();
+#[tokio::test]
+async fn its_debug_form_and_recipient_say_nothing_of_the_key() {
+    let backend = Software::new(FILE, "file:kek".to_owned(), &key(0xab)).unwrap();
+    assert_eq!(format!("{backend:?}"), format!("Software({})", backend.recipient));
+    let recipient = backend.recipient().await.unwrap();
+    assert!(!recipient.contains("abab"));
+    let digits = recipient.strip_prefix("file:").unwrap().to_owned();
     assert!(digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
 }

@@ -1,7 +1,7 @@
 //! Makes authorities: keys in this node's memory or in the backend, certificates signed by the root.
 
 use signet_kms::issuing::IssuingKey;
-use signet_kms::{Backend, KeyReference, KmsError};
+use signet_kms::{Algorithm, Backend, Digest, KeyReference, KmsError};
 use signet_model::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
 use signet_model::command::Settings;
 use signet_model::jwk;
@@ -28,7 +28,7 @@ impl Maker<'_> {
     pub(in crate::server) async fn root(&self, slot: Slot) -> Result<Authority, Refusal> {
         let kind = AuthorityKind::X509Root;
         let label = format!("{} {kind} {}", self.settings.trust_domain, self.settings.cluster_id);
-        let key = self.backend.create(&label).await.map_err(backend_failed)?;
+        let key = self.backend.create(&label, Algorithm::EcdsaP256).await.map_err(backend_failed)?;
         let public_key = self.backend.public_key(&key).await.map_err(backend_failed)?;
         let certificate = self.ca_certificate(kind, &public_key, None, &key).await?;
         let stored = StoredKey::InBackend { backend: self.backend.backend().to_owned(), reference: key.0 };
@@ -92,7 +92,9 @@ impl Maker<'_> {
             issuer,
         }
         .to_be_signed();
-        let signature = self.backend.sign_digest(root, &tbs.digest()).await.map_err(backend_failed)?;
+        let digest = Digest::Sha256(tbs.digest());
+        let signature = self.backend.sign_digest(root, &digest).await.map_err(backend_failed)?;
+        let signature = signature.try_into().map_err(|_| internal("the root's key is not ECDSA P-256"))?;
         Ok(tbs.assemble(&signature))
     }
 
@@ -108,7 +110,7 @@ impl Maker<'_> {
         let mut authority = self.authority(kind, slot, key.public_key().to_vec(), certificate, nothing_yet)?;
         let context = context(self.settings.trust_domain.as_str(), &self.settings.cluster_id, &authority);
         let blob = self.backend.wrap(pkcs8, &context).await.map_err(backend_failed)?;
-        let recipient = self.backend.recipient();
+        let recipient = self.backend.recipient().await.map_err(backend_failed)?;
         authority.key = StoredKey::Wrapped { for_recipients: vec![WrappedKey { recipient, blob }] };
         Ok(authority)
     }
