@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::agent::{Agent, exchange_form, txn_token};
 use crate::support::cli::{Said, arg, file, run};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, KEY_FILE};
 use crate::support::users::{AUDIENCE, Users, policy};
 use crate::support::wait::eventually;
 
@@ -92,7 +92,7 @@ async fn a_bug_report_holds_what_it_needs_and_no_secret() {
     let transaction_token = txn_token(&gateway.https(node).exchange(&form).await.unwrap()).unwrap();
     let jwt_svid = admin.mint_jwt_svid(&CALLER.parse().unwrap(), &["someone".to_owned()], 0).await.unwrap().token;
     let join_token = std::fs::read_to_string(cluster.join_token("1h")).unwrap();
-    let kek = std::fs::read_to_string(&cluster.settings.key_file).unwrap();
+    let kek = std::fs::read_to_string(cluster.folder().join(KEY_FILE)).unwrap();
 
     let report = cluster.folder().join("report.tar");
     run(Some(&node.socket()), &["debug", "bundle", arg(&report)]).done();

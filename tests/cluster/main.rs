@@ -16,6 +16,7 @@ mod backup;
 mod dev;
 mod disk;
 mod doctor;
+mod kms;
 mod leader_killed;
 mod lease;
 mod members;

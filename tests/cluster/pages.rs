@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::cli::{arg, signet};
 use crate::support::cluster::Alone;
-use crate::support::node::{Node, Settings};
+use crate::support::node::{Keys, Node, Settings};
 use crate::support::wait::eventually;
 
 #[test]
@@ -93,7 +93,7 @@ impl Desk {
         let settings = Settings {
             trust_domain: "example.org".to_owned(),
             issuance_lease: "30s".to_owned(),
-            key_file: folder.path().join("kek"),
+            keys: Keys::file(&folder.path().join("kek")),
             more: String::new(),
         };
         let nodes: Vec<Node> = (1..=4).map(|n| Node::new(folder.path().join(format!("n{n}")), &settings)).collect();

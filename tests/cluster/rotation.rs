@@ -91,18 +91,18 @@ enum Form {
 }
 
 /// Clients that ask for everything everywhere, and verifiers that check all that still lives.
-struct Watch {
+pub(super) struct Watch {
     users: Users,
     verifiers: Vec<Verifier>,
     live: Vec<Credential>,
-    issued: usize,
-    checks: usize,
+    pub(super) issued: usize,
+    pub(super) checks: usize,
     /// Requests that failed.
-    unanswered: Vec<String>,
+    pub(super) unanswered: Vec<String>,
 }
 
 impl Watch {
-    async fn start(cluster: &Cluster) -> Self {
+    pub(super) async fn start(cluster: &Cluster) -> Self {
         let users = Users::start().await;
         let admin = cluster.nodes[0].admin().await;
         admin.apply_policy(policy(&users.issuer, &users.jwks_uri(), AGENT), None).await.unwrap();
@@ -114,7 +114,7 @@ impl Watch {
     }
 
     /// One of each kind from each node; then every verifier checks everything that lives, by what it keeps.
-    async fn round(&mut self, cluster: &Cluster) {
+    pub(super) async fn round(&mut self, cluster: &Cluster) {
         for node in &cluster.nodes {
             match self.ask(node).await {
                 Ok(new) => {
@@ -163,12 +163,12 @@ impl Watch {
 }
 
 /// `signet authority` at a node.
-fn authority(node: &Node, arguments: &[&str]) -> Value {
+pub(super) fn authority(node: &Node, arguments: &[&str]) -> Value {
     run(Some(&node.socket()), &[&["authority"], arguments, &["-o", "json"]].concat()).json()
 }
 
 /// The authorities as the first node that answers shows them.
-fn show(cluster: &Cluster) -> Option<Value> {
+pub(super) fn show(cluster: &Cluster) -> Option<Value> {
     cluster.nodes.iter().find_map(|node| {
         let said = run(Some(&node.socket()), &["authority", "show", "-o", "json", "--timeout", "5s"]);
         (said.code == Some(0)).then(|| said.json())
@@ -176,7 +176,7 @@ fn show(cluster: &Cluster) -> Option<Value> {
 }
 
 /// The id of the active authority of each kind.
-fn active(shown: &Value) -> BTreeMap<String, String> {
+pub(super) fn active(shown: &Value) -> BTreeMap<String, String> {
     let all = shown["authorities"].as_array().unwrap().iter().filter(|one| one["state"] == "active");
     all.map(|one| (text(&one["kind"]), text(&one["id"]))).collect()
 }
@@ -185,7 +185,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn find<'v>(shown: &'v Value, id: &str) -> Option<&'v Value> {
+pub(super) fn find<'v>(shown: &'v Value, id: &str) -> Option<&'v Value> {
     shown["authorities"].as_array().unwrap().iter().find(|one| one["id"] == id)
 }
 
@@ -345,7 +345,7 @@ async fn keys_rotate_by_command_and_only_what_was_revoked_fails() {
 }
 
 /// Waits, under load, until each of `kinds` has another active authority.
-async fn rotated(
+pub(super) async fn rotated(
     cluster: &Cluster,
     watch: &mut Watch,
     before: &BTreeMap<String, String>,

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::support::agent::{Agent, exchange_form, txn_token};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, KEY_FILE};
 use crate::support::users::{AUDIENCE, Users, policy};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn no_private_key_and_no_token_lies_in_a_nodes_data_or_log() {
     let transaction_token = txn_token(&gateway.https(node).exchange(&form).await.unwrap()).unwrap();
     let jwt_svid = admin.mint_jwt_svid(&CALLER.parse().unwrap(), &["someone".to_owned()], 0).await.unwrap().token;
     let join_token = std::fs::read_to_string(cluster.join_token("1h")).unwrap();
-    let key = std::fs::read_to_string(&cluster.settings.key_file).unwrap();
+    let key = std::fs::read_to_string(cluster.folder().join(KEY_FILE)).unwrap();
     // Ends in good order, so that everything that is buffered is written.
     for node in &mut cluster.nodes {
         node.signal(rustix::process::Signal::TERM);

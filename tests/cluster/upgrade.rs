@@ -58,7 +58,7 @@ fn status(node: &Node) -> Value {
 async fn restart(cluster: &mut Cluster, position: usize, level: &'static str) {
     let node = &mut cluster.nodes[position];
     node.kill();
-    node.environment = vec![("SIGNET_TEST_FEATURE_LEVEL", level)];
+    node.environment = vec![("SIGNET_TEST_FEATURE_LEVEL".to_owned(), level.to_owned())];
     node.start(None);
     node.ready().await;
     cluster.settled(&[position]).await;

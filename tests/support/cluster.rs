@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::cli::{arg, run};
 use super::network::Host;
-use super::node::{Node, Settings};
+use super::node::{Keys, Node, Settings};
 use super::wait::eventually;
 
 /// Servers that know each other.
@@ -69,8 +69,13 @@ impl Cluster {
 
     /// Three nodes whose `[trust_domain]` says more.
     pub(crate) async fn of_three_saying(lease: &str, more: &str) -> Self {
+        Self::of_three_with(None, lease, more).await
+    }
+
+    /// Three nodes with this key backend, or with a key file, whose `[trust_domain]` says more.
+    pub(crate) async fn of_three_with(keys: Option<Keys>, lease: &str, more: &str) -> Self {
         let settings = ("example.org", lease, more);
-        let mut cluster = Self::of_one_saying(Vec::new(), Some(Alone::turn().await), settings).await;
+        let mut cluster = Self::of_one_saying(Vec::new(), Some(Alone::turn().await), keys, settings).await;
         for _ in 0..2 {
             cluster.add_node().await;
         }
@@ -80,22 +85,26 @@ impl Cluster {
 
     /// One node on the first of these hosts, or on loopback.
     pub(crate) async fn of_one_on(hosts: Vec<Host>, alone: Option<Alone>, trust_domain: &str, lease: &str) -> Self {
-        Self::of_one_saying(hosts, alone, (trust_domain, lease, "")).await
+        Self::of_one_saying(hosts, alone, None, (trust_domain, lease, "")).await
     }
 
     async fn of_one_saying(
         hosts: Vec<Host>,
         alone: Option<Alone>,
+        keys: Option<Keys>,
         (trust_domain, lease, more): (&str, &str, &str),
     ) -> Self {
         let folder = tempfile::Builder::new().prefix("signet-").tempdir().unwrap();
-        let key_file = folder.path().join("kek");
-        run(None, &["key", "generate", arg(&key_file)]).done();
+        let keys = keys.unwrap_or_else(|| {
+            let key_file = folder.path().join(KEY_FILE);
+            run(None, &["key", "generate", arg(&key_file)]).done();
+            Keys::file(&key_file)
+        });
         let settings = Settings {
             trust_domain: trust_domain.to_owned(),
             issuance_lease: lease.to_owned(),
             more: more.to_owned(),
-            key_file,
+            keys,
         };
         let host = hosts.first().cloned().unwrap_or_default();
         let mut node = Node::on(host, folder.path().join("node-1"), &settings);
@@ -190,5 +199,7 @@ impl Cluster {
     }
 }
 
+/// The key-encryption key of a cluster that was given no key backend, in the cluster's folder.
+pub(crate) const KEY_FILE: &str = "kek";
 /// Far more than an election or a start takes, even in a debug build on a busy machine.
 const SETTLE: Duration = Duration::from_secs(30);

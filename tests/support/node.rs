@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) admin_http: String,
     pub(crate) host: Host,
     /// What the next process finds in its environment besides that of the test.
-    pub(crate) environment: Vec<(&'static str, &'static str)>,
+    pub(crate) environment: Vec<(String, String)>,
     child: Option<Child>,
     /// Unmounted after the process has ended.
     _disk: Option<SmallDisk>,
@@ -38,8 +38,23 @@ pub(crate) struct Settings {
     pub(crate) issuance_lease: String,
     /// More lines of the section `[trust_domain]`, and sections below it.
     pub(crate) more: String,
-    /// The key-encryption key that every node gets.
-    pub(crate) key_file: PathBuf,
+    pub(crate) keys: Keys,
+}
+
+/// The key backend that every node gets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    /// Its URI.
+    pub(crate) backend: String,
+    /// What a program needs in its environment to reach it.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Keys {
+    /// A key-encryption key in this file.
+    pub(crate) fn file(path: &Path) -> Self {
+        Self { backend: format!("file:{}", path.display()), environment: Vec::new() }
+    }
 }
 
 impl Node {
@@ -63,20 +78,20 @@ impl Node {
             https: https_url,
             admin_http,
             host,
-            environment: Vec::new(),
+            environment: settings.keys.environment.clone(),
             child: None,
             _disk: disk,
         };
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
-             names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = \"file:{}\"\n\
+             names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = {:?}\n\
              [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n{}\n{}",
             node.data(),
             node.grpc,
             node.host.address,
             node.socket(),
             node.admin_http,
-            settings.key_file.display(),
+            settings.keys.backend,
             settings.trust_domain,
             settings.issuance_lease,
             settings.more,
@@ -117,7 +132,7 @@ impl Node {
         if let Some(token) = join_token {
             command.arg("--join-token-file").arg(token);
         }
-        command.envs(self.environment.iter().copied());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
