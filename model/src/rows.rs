@@ -84,7 +84,7 @@ impl Rows for MemoryRows {
 
     fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<Row> {
         self.rows
-            .range((space, prefix.to_vec())..)
+            .range((space, after.filter(|after| *after > prefix).unwrap_or(prefix).to_vec())..)
             .take_while(|((s, key), _)| *s == space && key.starts_with(prefix))
             .filter(|((_, key), _)| after.is_none_or(|after| key.as_slice() > after))
             .take(limit)

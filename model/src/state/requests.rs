@@ -130,29 +130,38 @@ fn remember(
     Ok(())
 }
 
-/// Drops what is too old or too much, from the front, but never what was just added.
+/// Drops what is too old or too much, from the front, but never what was just added. Mostly it is not yet worth looking:
+/// the front of a queue lies in rows that nobody has read for long, and reading many in a row costs little more than one.
 fn forget(rows: &mut dyn RowsMut, now: UnixTime, id: &[u8; 32], queue: &mut Queue) -> Result<(), StoredFormError> {
-    let mut aged_out = 0;
-    while queue.first + 1 < queue.next {
-        let row = place_row(id, queue.first);
-        let Some(bytes) = rows.row(Space::Requests, &row) else {
-            queue.first += 1;
-            continue;
-        };
+    let too_large = queue.bytes > BYTES_IN_A_QUEUE;
+    if !too_large && !queue.next.is_multiple_of(LOOK_EVERY) {
+        return Ok(());
+    }
+    let room = if too_large { BYTES_IN_A_QUEUE - BYTES_IN_A_QUEUE / 64 } else { BYTES_IN_A_QUEUE };
+    let due = |queue: &Queue, oldest: &Remembered| {
+        let too_much = queue.next - queue.first > IN_A_QUEUE || queue.bytes > room;
+        queue.first + 1 < queue.next && (too_much || expired(oldest, now))
+    };
+    match load::<Remembered>(rows, Space::Requests, &place_row(id, queue.first))? {
+        Some(oldest) if due(queue, &oldest) => {}
+        Some(_) | None => return Ok(()),
+    }
+    let before_first = queue.first.checked_sub(1).map(|before| place_row(id, before));
+    let front = rows.scan(Space::Requests, &[&[PLACE][..], id].concat(), before_first.as_deref(), FORGET_AT_ONCE);
+    for (row, bytes) in front {
         let oldest: Remembered = from_bytes(&bytes)?;
-        let too_much = queue.next - queue.first > IN_A_QUEUE || queue.bytes > BYTES_IN_A_QUEUE;
-        if !too_much && (aged_out >= FORGET_AT_ONCE || !expired(&oldest, now)) {
+        if !due(queue, &oldest) {
             break;
         }
         // Its key may have been used again after its time, and then finds that later request.
-        let place: Option<Place> = load(rows, Space::Requests, &oldest.found_by)?;
-        if place.is_some_and(|place| place.queue == *id && place.number == queue.first) {
+        let place: Option<Place> =
+            if expired(&oldest, now) { load(rows, Space::Requests, &oldest.found_by)? } else { None };
+        if place.is_none_or(|place| place.queue == *id && place.number == queue.first) {
             rows.delete(Space::Requests, &oldest.found_by);
         }
         rows.delete(Space::Requests, &row);
         queue.bytes = queue.bytes.saturating_sub(size(&bytes));
         queue.first += 1;
-        aged_out += 1;
     }
     Ok(())
 }
@@ -236,8 +245,10 @@ const IN_A_QUEUE: u64 = 65_536;
 const BYTES_IN_A_QUEUE: u64 = 64 << 20;
 /// Callers with a queue of their own.
 const QUEUES: usize = 15;
-/// A few at each command keep the work of one command bounded and still outrun the one it adds.
-const FORGET_AT_ONCE: u32 = 4;
+/// How many requests of a queue pass between two looks at its front.
+const LOOK_EVERY: u64 = 32;
+/// So many at one look keep the work of one command bounded and still outrun those that are added.
+const FORGET_AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests;

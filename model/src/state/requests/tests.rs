@@ -87,6 +87,37 @@ fn a_queue_is_bounded_in_bytes_and_keeps_the_newest() {
 }
 
 #[test]
+fn what_is_too_old_leaves_the_state_as_others_come() {
+    let mut rows = MemoryRows::default();
+    let rows_of = |rows: &MemoryRows, kind| rows.scan(Space::Requests, &[kind], None, usize::MAX).len();
+    let (early, late) = (UnixTime::from_secs(1_000), UnixTime::from_secs(1_000 + 86_400));
+    for number in 0..200 {
+        propose(&mut rows, number, early, uid(1), &format!("early-{number}"), "x");
+    }
+    assert_eq!((rows_of(&rows, PLACE), rows_of(&rows, LOOKUP)), (200, 200));
+    for number in 0..200 {
+        propose(&mut rows, 200 + number, late, uid(1), &format!("late-{number}"), "x");
+    }
+    assert_eq!((rows_of(&rows, PLACE), rows_of(&rows, LOOKUP)), (200, 200), "the early ones are gone");
+    assert_eq!(propose(&mut rows, 400, late, uid(1), "late-0", "x"), Outcome::Policy { version: 201 });
+}
+
+#[test]
+fn a_queue_is_bounded_in_number_and_keeps_the_newest() {
+    let (mut rows, at) = (MemoryRows::default(), UnixTime::from_secs(1_000));
+    let added = IN_A_QUEUE + 3 * LOOK_EVERY;
+    for index in 0..added {
+        let key = keyed(&format!("k{index}"), "x");
+        once(&mut rows, Position { index, at }, &uid(1), &key, |_| Ok(Outcome::Done)).unwrap();
+    }
+    let kept = rows.scan(Space::Requests, &[PLACE], None, usize::MAX).len() as u64;
+    assert!(kept <= IN_A_QUEUE + LOOK_EVERY, "{kept}");
+    let known = |number: u64| first_outcome(&rows, at, &uid(1), &keyed(&format!("k{number}"), "x")).unwrap();
+    assert_eq!((known(0), known(added - IN_A_QUEUE)), (None, Some(Outcome::Done)));
+    assert_eq!(verify(&rows).problems, Vec::<String>::new());
+}
+
+#[test]
 fn callers_beyond_the_limit_share_a_queue_and_keep_their_keys_apart() {
     let (mut rows, at) = (MemoryRows::default(), UnixTime::from_secs(1_000));
     for user in 0..60 {
