@@ -1,6 +1,5 @@
 //! Registration entries: who may get which identity.
 
-use std::fmt;
 use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
@@ -28,6 +27,10 @@ impl EntryId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    fn parts(&self) -> [&str; 1] {
+        [&self.0]
+    }
 }
 
 impl FromStr for EntryId {
@@ -37,12 +40,6 @@ impl FromStr for EntryId {
         let fits = (1..=255).contains(&text.len());
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         if fits && plain { Ok(Self(text.to_owned())) } else { Err(EntryIdError) }
-    }
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

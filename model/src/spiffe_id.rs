@@ -60,6 +60,10 @@ impl TrustDomain {
         &self.0
     }
 
+    fn parts(&self) -> [&str; 1] {
+        [&self.0]
+    }
+
     /// The SPIFFE ID of the trust domain itself, `spiffe://NAME`.
     #[must_use]
     pub fn id(&self) -> SpiffeId {
@@ -94,6 +98,11 @@ impl SpiffeId {
     #[must_use]
     pub fn is_member_of(&self, trust_domain: &TrustDomain) -> bool {
         self.trust_domain == *trust_domain
+    }
+
+    /// The pieces of its text.
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        [SCHEME, &self.trust_domain.0, &self.path]
     }
 
     fn len(&self) -> usize {
@@ -159,21 +168,9 @@ fn check_path(path: &str) -> Result<(), SpiffeIdError> {
     Ok(())
 }
 
-impl fmt::Display for TrustDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl fmt::Debug for TrustDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for SpiffeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}{}", self.trust_domain, self.path)
     }
 }
 

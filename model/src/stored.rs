@@ -5,7 +5,14 @@
 #[must_use]
 pub fn to_bytes<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
     // Most records fit: growing from nothing took a good part of the time that applying a command takes.
-    let mut bytes = Vec::with_capacity(COMMON_SIZE);
+    to_bytes_of(value, COMMON_SIZE)
+}
+
+/// Encodes a value into its stored form, of which the caller knows about how large it is. A guess too low costs a little
+/// time, one too high a little memory.
+#[must_use]
+pub fn to_bytes_of<T: minicbor::Encode<()>>(value: &T, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size);
     match minicbor::encode(value, &mut bytes) {
         Ok(()) => bytes,
         // Writing to a `Vec` cannot fail, and no encoder here returns an error of its own.
@@ -41,7 +48,8 @@ pub struct StoredFormError {
     cause: Option<minicbor::decode::Error>,
 }
 
-/// Stores types that print and parse exactly as that text.
+/// Stores types that print and parse exactly as that text. Each has a method `parts` with the pieces of it, since this is
+/// done many times for each command.
 macro_rules! text_form {
     ($($name:ty),+) => {$(
         impl<C> minicbor::Encode<C> for $name {
@@ -50,7 +58,18 @@ macro_rules! text_form {
                 encoder: &mut minicbor::Encoder<W>,
                 _: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
-                encoder.str(&self.to_string())?.ok()
+                let parts = self.parts();
+                encoder.str_len(parts.iter().map(|part| part.len() as u64).sum())?;
+                for part in parts {
+                    encoder.writer_mut().write_all(part.as_bytes()).map_err(minicbor::encode::Error::write)?;
+                }
+                encoder.ok()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.parts().into_iter().try_for_each(|part| f.write_str(part))
             }
         }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use openraft::EntryPayload;
-use signet_model::stored::{StoredFormError, from_bytes, to_bytes};
+use signet_model::stored::{StoredFormError, from_bytes, to_bytes, to_bytes_of};
 use signet_model::time::UnixTime;
 
 use crate::types::{
@@ -205,12 +205,16 @@ pub(crate) fn entry_to_bytes(entry: &LogEntry) -> Vec<u8> {
 
 /// The stored form of a log entry without its version. The hash chain is over it: it must be the same on every node.
 pub(crate) fn entry_to_body(entry: &LogEntry) -> Vec<u8> {
+    let size = match &entry.payload {
+        EntryPayload::Normal(Proposal { order: Order::Application(command), .. }) => command.len() + ENVELOPE,
+        EntryPayload::Blank | EntryPayload::Normal(_) | EntryPayload::Membership(_) => ENVELOPE,
+    };
     let payload = match &entry.payload {
         EntryPayload::Blank => StoredPayload::Blank,
         EntryPayload::Normal(Proposal { stamp, order }) => StoredPayload::Order { stamp: *stamp, order: order.clone() },
         EntryPayload::Membership(membership) => StoredPayload::Membership(membership.into()),
     };
-    to_bytes(&StoredEntry { id: (&entry.log_id).into(), payload })
+    to_bytes_of(&StoredEntry { id: (&entry.log_id).into(), payload }, size)
 }
 
 /// A log entry from the form in which it travels.
@@ -233,6 +237,8 @@ fn entry_of(stored: StoredEntry) -> Result<LogEntry, EncodingError> {
 }
 
 const VERSION: u8 = 1;
+/// What an entry takes besides its command.
+const ENVELOPE: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,8 @@ use crate::feature::FEATURE_LEVEL;
 
 /// The meaning of the commands that a [`Node`](crate::Node) replicates.
 pub trait StateMachine: Send + Sync + 'static {
-    /// Applies one command to `rows` and returns its outcome. Deterministic and total: a refusal is an outcome.
+    /// Applies one command to `rows` and returns its outcome. Deterministic and total: a refusal is an outcome. What
+    /// becomes of `rows` must not depend on whether the outcome is `answered`.
     ///
     /// # Errors
     /// Only for a command that this program does not know, because a newer one proposed it: the node stops rather than
@@ -33,6 +34,8 @@ pub struct ApplyContext {
     pub index: u64,
     /// Cluster time: the largest of all leaders' time stamps up to here.
     pub at: UnixTime,
+    /// Whether somebody at this node may wait for the outcome; if not, it need not be written out.
+    pub answered: bool,
 }
 
 /// A command that this program does not know.

@@ -13,7 +13,7 @@ use signet_model::jwks::{DemoRule, KeySet};
 use signet_model::policy::Policy;
 use signet_model::rows::{Rows, RowsMut, Space};
 use signet_model::state::{self, Position};
-use signet_model::stored::{StoredFormError, from_bytes, to_bytes};
+use signet_model::stored::{StoredFormError, from_bytes, to_bytes_of};
 use signet_model::svid::TrustBundle;
 use signet_raft::{ApplyContext, StateMachine, UnknownCommand};
 use tokio::sync::watch;
@@ -120,7 +120,8 @@ impl StateMachine for Machine {
         let proposal: Proposal = from_bytes(command).map_err(unknown)?;
         let position = Position { index: context.index, at: context.at };
         let outcome: Outcome = state::apply(rows, position, &proposal).map_err(unknown)?;
-        Ok(to_bytes(&outcome))
+        // An outcome holds about what the command held.
+        Ok(if context.answered { to_bytes_of(&outcome, command.len() + command.len() / 2) } else { Vec::new() })
     }
 
     fn feature_level(&self) -> u32 {

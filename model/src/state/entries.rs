@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::{Position, load, store};
 use crate::caller::Caller;
 use crate::command::{EntryChange, EntryOutcome, Outcome};
-use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
+use crate::entry::{EntryId, EntrySpec, RegistrationEntry, Selector};
 use crate::refusal::{Reason, Refusal};
 use crate::rows::{Rows, RowsMut, Space};
 use crate::spiffe_id::SpiffeId;
@@ -94,7 +94,8 @@ fn create_one(
     id: &EntryId,
     spec: &EntrySpec,
 ) -> Result<EntryOutcome, StoredFormError> {
-    if let Some(similar) = similar(rows, spec)? {
+    let identity = identity(spec);
+    if let Some(similar) = similar(rows, &identity)? {
         return Ok(EntryOutcome::Similar(similar));
     }
     if entry(rows, id)?.is_some() {
@@ -109,7 +110,7 @@ fn create_one(
         changed_by: caller.clone(),
         changed_at_index: position.index,
     };
-    insert(rows, &entry);
+    insert(rows, &entry, &identity);
     Ok(EntryOutcome::Done(entry))
 }
 
@@ -134,7 +135,8 @@ fn update_one(
 ) -> Result<EntryOutcome, StoredFormError> {
     let Some(present) = entry(rows, &change.id)? else { return Ok(EntryOutcome::Refused(not_found())) };
     let spec = merged(&present.spec, change);
-    match similar(rows, &spec)? {
+    let identity = identity(&spec);
+    match similar(rows, &identity)? {
         Some(other) if other.id != present.id => return Ok(EntryOutcome::Similar(other)),
         _ => {}
     }
@@ -146,7 +148,7 @@ fn update_one(
         changed_at_index: position.index,
         ..present
     };
-    insert(rows, &entry);
+    insert(rows, &entry, &identity);
     Ok(EntryOutcome::Done(entry))
 }
 
@@ -164,18 +166,18 @@ pub(super) fn delete(rows: &mut dyn RowsMut, ids: &[EntryId]) -> Result<Outcome,
     Ok(Outcome::Entries(outcomes))
 }
 
-fn similar(rows: &dyn Rows, spec: &EntrySpec) -> Result<Option<RegistrationEntry>, StoredFormError> {
-    match load::<EntryId>(rows, Space::EntriesByIdentity, &identity(spec))? {
+fn similar(rows: &dyn Rows, identity: &[u8]) -> Result<Option<RegistrationEntry>, StoredFormError> {
+    match load::<EntryId>(rows, Space::EntriesByIdentity, identity)? {
         Some(id) => entry(rows, &id),
         None => Ok(None),
     }
 }
 
-fn insert(rows: &mut dyn RowsMut, entry: &RegistrationEntry) {
+fn insert(rows: &mut dyn RowsMut, entry: &RegistrationEntry, identity: &[u8]) {
     store(rows, Space::Entries, entry.id.as_str().as_bytes(), entry);
     rows.put(Space::EntriesByParent, &index_key(&entry.spec.parent_id, &entry.id), Vec::new());
     rows.put(Space::EntriesBySpiffeId, &index_key(&entry.spec.spiffe_id, &entry.id), Vec::new());
-    store(rows, Space::EntriesByIdentity, &identity(&entry.spec), &entry.id);
+    store(rows, Space::EntriesByIdentity, identity, &entry.id);
 }
 
 /// The first index that does not lead to `entry` as it should, if there is one.
@@ -217,14 +219,14 @@ fn index_key(id: &SpiffeId, entry: &EntryId) -> Vec<u8> {
 }
 
 fn index_prefix(id: &SpiffeId) -> Vec<u8> {
-    let mut key = id.to_string().into_bytes();
+    let mut key: Vec<u8> = id.parts().concat().into_bytes();
     key.push(0);
     key
 }
 
 /// Stored form: the digest of what makes an entry unique, its selectors sorted and without duplicates.
 fn identity(spec: &EntrySpec) -> Vec<u8> {
-    let mut selectors = spec.selectors.clone();
+    let mut selectors: Vec<&Selector> = spec.selectors.iter().collect();
     selectors.sort();
     selectors.dedup();
     digest(&SHA256, &to_bytes(&(&spec.parent_id, &spec.spiffe_id, selectors))).as_ref().to_vec()

@@ -22,6 +22,7 @@ pub(crate) use flushes::Flushes;
 #[cfg(test)]
 pub(crate) use rows::{PurgedRow, entry_key, read_entry, write_entry};
 pub(crate) use store::{LogPeek, LogStore};
+pub(crate) use tail::size;
 #[cfg(test)]
 pub(crate) use watermark::{Mark, decode as mark_from_slot, encode as mark_to_slot};
 pub(crate) use writer::Counters;

@@ -10,6 +10,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use super::snapshot::{SnapshotDir, Taken};
 use super::store::StateStore;
 use crate::blocking::blocking;
+use crate::log::size;
 use crate::types::{LeaderId, LogId, PeerNode, SnapshotMeta, StoredMembership, TypeConfig};
 
 type Snapshot = openraft::Snapshot<LeaderId, u64, PeerNode, Arc<SnapshotDir>>;
@@ -50,7 +51,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 batch.push(entry);
                 responders.push(responder);
             }
-            let outcomes = self.store.apply(&batch)?;
+            let answered: Vec<bool> = responders.iter().map(Option::is_some).collect();
+            let outcomes = if batch.iter().map(size).sum::<usize>() < LARGE_BATCH {
+                self.store.apply_for(&batch, &answered)?
+            } else {
+                // Takes long, and nothing else of raft's may wait for it, elections least.
+                let store = Arc::clone(&self.store);
+                blocking(move || store.apply_for(&batch, &answered)).await?
+            };
             for (responder, outcome) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {
                     responder.send(outcome);
@@ -99,3 +107,5 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 /// So many entries share one write at most, so that those who wait for the first do not wait for a whole backlog.
 const BATCH_ENTRIES: usize = 1024;
+/// A batch of so many bytes is applied on a thread of its own. Below it the way there would cost more than it saves.
+const LARGE_BATCH: usize = 128 << 10;

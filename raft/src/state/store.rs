@@ -195,12 +195,17 @@ impl StateStore {
 
     /// Applies entries, all in one batch, and returns an outcome for each once they are visible.
     pub(crate) fn apply(&self, entries: &[LogEntry]) -> io::Result<Vec<Outcome>> {
+        self.apply_for(entries, &vec![true; entries.len()])
+    }
+
+    /// The same; an outcome that is not `answered` may be empty.
+    pub(crate) fn apply_for(&self, entries: &[LogEntry], answered: &[bool]) -> io::Result<Vec<Outcome>> {
         let mut position = self.position();
         let generation = self.generation.load_full();
         let mut rows = Overlay::new(&generation.db);
         let mut outcomes = Vec::with_capacity(entries.len());
-        for entry in entries {
-            outcomes.push(self.apply_one(&mut rows, &mut position, entry)?);
+        for (entry, answered) in entries.iter().zip(answered) {
+            outcomes.push(self.apply_one(&mut rows, &mut position, entry, *answered)?);
         }
         if let Some(last) = &position.last {
             let row = AppliedRow { id: last.into(), time: position.time, chain: position.chain };
@@ -220,7 +225,13 @@ impl StateStore {
         Ok(outcomes)
     }
 
-    fn apply_one(&self, rows: &mut Overlay<'_>, position: &mut Position, entry: &LogEntry) -> io::Result<Outcome> {
+    fn apply_one(
+        &self,
+        rows: &mut Overlay<'_>,
+        position: &mut Position,
+        entry: &LogEntry,
+        answered: bool,
+    ) -> io::Result<Outcome> {
         let index = entry.log_id.index;
         let mut body = Bytes::new();
         match &entry.payload {
@@ -230,7 +241,7 @@ impl StateStore {
                 let at = position.time;
                 body = match order {
                     Order::Application(command) => {
-                        let context = ApplyContext { index, at };
+                        let context = ApplyContext { index, at, answered };
                         self.machine.apply(rows, context, command).map_err(io::Error::other)?.into()
                     }
                     Order::RaiseFeatureLevel { from, to, membership } => {
