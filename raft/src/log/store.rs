@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 
@@ -259,8 +260,17 @@ impl LogPeek {
 
     /// To be called now and then, so that the watermark is written though nobody appends.
     pub(crate) fn write_mark(&self) {
-        if let Some(shared) = self.0.upgrade() {
+        if let Some(shared) = self.0.upgrade()
+            && shared.counters.unmarked.load(Ordering::Acquire)
+        {
             let _ = LogStore { shared }.send(Job::Mark);
+        }
+    }
+
+    /// Gives memory back while nobody appends.
+    pub(crate) fn rest(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            LogStore { shared }.tail().rest();
         }
     }
 

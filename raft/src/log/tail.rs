@@ -73,6 +73,17 @@ impl Tail {
         }
     }
 
+    /// Nothing has been appended for a while: gives most of the memory back.
+    pub(crate) fn rest(&mut self) {
+        while self.bytes > KEPT_AT_REST {
+            match self.entries.front() {
+                Some(front) if front.log_id.index < self.durable_end => self.pop_front(),
+                _ => break,
+            }
+        }
+        self.entries.shrink_to_fit();
+    }
+
     /// Removes every entry after `last`.
     pub(crate) fn truncate_after(&mut self, last: Option<LogId>) {
         if last >= self.last {
@@ -119,3 +130,4 @@ const ENTRY_OVERHEAD: usize = 128;
 /// Enough for followers that keep up; what lags reads from disk.
 pub(crate) const KEPT_ENTRIES: usize = 16_384;
 const KEPT_BYTES: usize = 32 << 20;
+const KEPT_AT_REST: usize = 1 << 20;

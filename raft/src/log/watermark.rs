@@ -132,6 +132,11 @@ impl Watermark {
         self.since.is_some_and(|since| now.saturating_duration_since(since) >= EVERY)
     }
 
+    /// Whether there is something to write, now or soon.
+    pub(crate) fn waits(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Writes the mark if it is newer than the written one.
     pub(crate) async fn write(&mut self, disk: &Disk) -> io::Result<()> {
         if self.mark == self.written {

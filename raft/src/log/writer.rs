@@ -1,7 +1,7 @@
 //! The thread that owns the log's disk: it drains a queue, writes what it found in one batch, fsyncs once, and then
 //! completes everything in order.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::IOFlushed;
@@ -42,6 +42,8 @@ pub(crate) struct Counters {
     pub(crate) entries: AtomicU64,
     /// In so many fsyncs.
     pub(crate) fsyncs: AtomicU64,
+    /// Whether the watermark is newer than what is on disk of it.
+    pub(crate) unmarked: AtomicBool,
 }
 
 /// What the thread owns. Asynchronous only so that a simulated disk can take its time: on the thread nothing but `recv`
@@ -102,6 +104,7 @@ impl Writer {
                     fatal::abort("cannot store the vote", &cause);
                 }
                 self.watermark.voted(&vote, Instant::now());
+                self.counters.unmarked.store(true, Ordering::Release);
                 let _ = done.send(());
             }
             Job::Truncate { start, end, done } => {
@@ -137,6 +140,8 @@ impl Writer {
             Job::Mark => {
                 if self.watermark.is_due(Instant::now()) {
                     self.write_watermark().await;
+                } else if !self.watermark.waits() {
+                    self.counters.unmarked.store(false, Ordering::Release);
                 }
             }
         }
@@ -157,6 +162,7 @@ impl Writer {
         if let Err(cause) = self.watermark.write(&self.disk).await {
             fatal::abort("cannot write the log's watermark", &cause);
         }
+        self.counters.unmarked.store(false, Ordering::Release);
     }
 
     async fn flush(&mut self, group: &mut Group) {
@@ -177,6 +183,7 @@ impl Writer {
         let now = Instant::now();
         if let Some(last) = &last {
             self.watermark.flushed(last, self.chain, now);
+            self.counters.unmarked.store(true, Ordering::Release);
         }
         if self.watermark.is_due(now) {
             self.write_watermark().await;

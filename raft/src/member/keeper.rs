@@ -2,6 +2,7 @@
 //! snapshots, and notice when raft has died.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::promote::Promotion;
 use super::shed::shed;
 use super::snapshots::{Policy, make};
-use super::{Member, outcast};
+use super::{Member, chore, outcast};
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
 use crate::types::Order;
@@ -47,36 +48,54 @@ pub(crate) fn keep(member: &Arc<Member>, chores: Chores) {
 
 /// Notices the end of raft, and keeps connections to all members.
 async fn watch_core(member: Weak<Member>, failed: watch::Sender<Option<String>>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some((mut metrics, mut changes, mut unreadable)) = member
+        .upgrade()
+        .map(|member| (member.raft.server_metrics(), member.directory.changes(), member.unreadable.subscribe()))
+    else {
+        return;
+    };
+    let Some(mut ticks) = chore(&member, TICK) else { return };
+    let mut ended = false;
     loop {
-        ticks.tick().await;
         let Some(member) = member.upgrade() else { return };
         member.links.warm();
-        let metrics = member.raft.metrics().borrow_watched().clone();
-        if let Err(fatal) = metrics.running_state {
-            failed.send_replace(Some(format!("raft has stopped: {fatal}")));
-            return;
-        }
-        let unreadable = member.unreadable.borrow().clone();
-        if let Some(cause) = unreadable {
+        let cause = unreadable.borrow_and_update().clone();
+        let running = member.raft.metrics().borrow_watched().running_state.clone();
+        if let Some(cause) = running.err().map(|fatal| format!("raft has stopped: {fatal}")).or(cause) {
             failed.send_replace(Some(cause));
             return;
         }
+        drop(member);
+        // Raft's end closes its metrics. A roster that others vouch for tells nobody.
+        tokio::select! {
+            () = changes.changed() => {}
+            Ok(()) = unreadable.changed() => {}
+            news = metrics.changed(), if !ended => ended = news.is_err(),
+            _ = ticks.tick() => continue,
+        }
+        // Whoever is new here is new to the others too: a connection that comes before they know would be taken for a
+        // stranger's.
+        tokio::time::sleep(SETTLE).await;
     }
 }
 
-/// Has the log's watermark written, and ends the process when RocksDB could not write a file in the background: it tells
+/// Has the log's watermark written and its memory given back, and ends the process when RocksDB could not write a file in the background: it tells
 /// nobody before the next write, and what it does then is not to be relied on.
 async fn watch_databases(member: Weak<Member>) {
-    let mut ticks = interval(MARK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(mut ticks) = chore(&member, MARK) else { return };
+    let (mut entries, mut calm) = (0, 0);
     for round in 0_u64.. {
         ticks.tick().await;
         let Some(member) = member.upgrade() else { return };
         member.log_peek.write_mark();
         if !round.is_multiple_of(DATABASES) {
             continue;
+        }
+        let now = member.log.entries.load(Ordering::Relaxed);
+        calm = if now == entries { calm + 1 } else { 0 };
+        entries = now;
+        if calm == CALM {
+            member.log_peek.rest();
         }
         if let Some(errors) = member.log_peek.background_errors() {
             crate::fatal::abort("cannot write the raft log's files", &errors);
@@ -171,7 +190,10 @@ async fn hear_of_strangers(member: Weak<Member>) {
 const MARK: Duration = Duration::from_millis(100);
 /// In so many rounds: once a second.
 const DATABASES: u64 = 10;
-const TICK: Duration = Duration::from_millis(50);
+/// After so many seconds without a new entry the log's memory is given back.
+const CALM: u64 = 10;
+const TICK: Duration = Duration::from_millis(200);
+const SETTLE: Duration = Duration::from_millis(50);
 const CHORE: Duration = Duration::from_millis(250);
 /// Strangers cannot make this node ask more often than this.
 const REFRESH_PAUSE: Duration = Duration::from_millis(500);

@@ -8,6 +8,7 @@ mod hash;
 mod judge;
 mod keeper;
 mod outcast;
+mod pace;
 mod promote;
 mod propose;
 mod reads;
@@ -28,7 +29,7 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use signet_model::time::UnixTime;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 
 pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
@@ -62,6 +63,8 @@ pub(crate) struct Member {
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) flushes: Arc<Flushes>,
     draining: watch::Receiver<bool>,
+    /// Chores that come back in intervals do it at whole multiples from here, so that they wake a thread together.
+    started: Instant,
     /// When a leader was last heard.
     leader_heard: Mutex<Instant>,
     /// A member that has not answered for this long is not healthy.
@@ -133,6 +136,7 @@ impl Member {
             clocks,
             flushes,
             draining: draining.clone(),
+            started: Instant::now(),
             leader_heard: Mutex::new(Instant::now()),
             patience: config.timings.patience(),
             stabilisation: config.timings.stabilisation,
@@ -149,6 +153,7 @@ impl Member {
         tokio::spawn(watch_leadership(member.raft.clone(), leadership_sender));
         tokio::spawn(propose::forward(Arc::downgrade(&member), forward_queue));
         tokio::spawn(reads::serve(Arc::downgrade(&member), read_queue));
+        tokio::spawn(pace::serve(Arc::downgrade(&member), config.timings.clone()));
         tokio::spawn(steward::serve(Arc::downgrade(&member), draining, config.timings.disk_stall));
         Ok(member)
     }
@@ -172,12 +177,17 @@ impl Member {
         *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// When a leader was last heard.
+    fn leader_heard_at(&self) -> Instant {
+        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long ago a leader was last heard; zero if this node leads. openraft goes on naming one that is dead.
     pub(crate) fn leaderless(&self) -> Duration {
         if self.leadership.borrow().role == Role::Leader {
             return Duration::ZERO;
         }
-        self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.leader_heard_at().elapsed()
     }
 
     /// As the leader: whether enough voters have answered lately.
@@ -244,6 +254,13 @@ impl Member {
     pub(crate) fn cluster(&self) -> Bytes {
         self.directory.cluster()
     }
+}
+
+/// Ticks in intervals from the member's start, `None` once it is gone.
+fn chore(member: &Weak<Member>, period: Duration) -> Option<Interval> {
+    let mut ticks = interval_at(member.upgrade()?.started + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    Some(ticks)
 }
 
 /// Waits for news of the leadership, but no longer than until `until`.

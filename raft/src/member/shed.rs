@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
-use super::Member;
 use super::transfer::NotMoved;
+use super::{Member, chore};
 use crate::disk::DiskState;
 use crate::status::Role;
 
 /// Looks after it until the member is gone.
 pub(super) async fn shed(member: Weak<Member>) {
-    let mut ticks = interval(PAUSE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(mut ticks) = chore(&member, PAUSE) else { return };
     loop {
         ticks.tick().await;
         let Some(member) = member.upgrade() else { return };

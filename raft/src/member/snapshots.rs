@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::Member;
+use super::{Member, chore};
 use crate::blocking::blocking;
 use crate::config::NodeConfig;
 use crate::disk::DiskState;
@@ -49,8 +49,7 @@ impl Member {
 
 /// Has snapshots made until the member is gone.
 pub(crate) async fn make(member: Weak<Member>, policy: Policy) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(mut ticks) = chore(&member, TICK) else { return };
     let (mut asked_at, mut covered_before, mut since) = (0, 0, Instant::now());
     loop {
         ticks.tick().await;
@@ -78,7 +77,7 @@ pub(crate) async fn make(member: Weak<Member>, policy: Policy) {
     }
 }
 
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(200);
 /// So many nodes wait differently long, each this share of the whole longer than the one before.
 const SPREAD: u64 = 8;
 const SHARE: u64 = 32;

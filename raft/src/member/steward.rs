@@ -6,9 +6,9 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::Member;
+use super::{Member, chore};
 use crate::status::Role;
 
 /// Why a node should not lead.
@@ -64,8 +64,7 @@ impl Member {
 
 /// Acts on [`Member::unfit`] until the member is gone.
 pub(crate) async fn serve(member: Weak<Member>, mut draining: watch::Receiver<bool>, stall: Duration) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(mut ticks) = chore(&member, TICK) else { return };
     let mut not_before = Instant::now();
     let mut was = None;
     loop {
