@@ -1,6 +1,7 @@
 //! How the nodes of a cluster speak with each other: mutually authenticated TLS between keys that the replicated roster
 //! pins, and gRPC on it.
 
+mod beats;
 mod clocks;
 mod cluster;
 mod connect;

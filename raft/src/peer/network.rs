@@ -16,6 +16,7 @@ use openraft::{OptionalSend, Snapshot};
 use signet_model::time::UnixTime;
 use tonic::{Code, Status};
 
+use super::beats::Beats;
 use super::link::{Client, Lane, Links};
 use super::proto::{self, SnapshotHeader, SnapshotPart, snapshot_part::Part};
 use super::receive::{manifest_bytes, pieces};
@@ -38,7 +39,7 @@ impl Network {
         // Begins to connect before the first call.
         self.links.client(target, lane);
         self.links.client(target, Lane::Control);
-        Peer { links: Arc::clone(&self.links), target, lane }
+        Peer { links: Arc::clone(&self.links), target, lane, beats: Beats::default() }
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) struct Peer {
     links: Arc<Links>,
     target: u64,
     lane: Lane,
+    beats: Beats,
 }
 
 impl Peer {
@@ -128,14 +130,16 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let mut client = self.client(self.lane)?;
+        let client = self.client(self.lane)?;
         let (low, high, _) = self.links.clocks().median();
         let request = proto::AppendRequest {
             median_low_millis: low.millis(),
             median_high_millis: high.millis(),
             ..wire::append_to_wire(&rpc, self.envelope())
         };
-        let reply = self.timed(RPCTypes::AppendEntries, option.hard_ttl(), client.heartbeat(request)).await?;
+        let sent = std::mem::take(&mut self.beats).send(client, request);
+        let (beats, reply) = self.timed(RPCTypes::AppendEntries, option.hard_ttl(), sent).await?;
+        self.beats = beats;
         self.links.clocks().heard(self.target, UnixTime::from_millis(reply.clock_millis));
         wire::append_result_from_wire(reply).map(Into::into).map_err(|status| rpc_error(&status))
     }

@@ -83,6 +83,7 @@ type Replies = Boxed<Box<dyn Stream<Item = Result<proto::AppendReply, Status>> +
 #[tonic::async_trait]
 impl peer_server::Peer for Peers {
     type AppendStream = Replies;
+    type HeartbeatsStream = Replies;
 
     async fn vote(&self, mut request: Request<proto::VoteRequest>) -> Result<Response<proto::VoteReply>, Status> {
         let envelope = request.get_mut().envelope.take();
@@ -101,22 +102,22 @@ impl peer_server::Peer for Peers {
         let envelope = request.get_mut().envelope.take();
         let member = self.admit(&request, envelope)?;
         let request = request.into_inner();
-        if request.median_high_millis > 0 {
-            let time = UnixTime::from_millis;
-            member.clocks.told(time(request.median_low_millis), time(request.median_high_millis));
-        }
-        let append = wire::append_from_wire(request)?;
-        let (prev, last) = (append.prev_log_id, append.entries.last().map(|entry| entry.log_id));
-        let reply = member.raft.append_entries(append).await.map_err(stopped)?;
-        if reply.is_conflict() && prev.is_none() {
-            return Err(Status::internal("a conflict before the first entry"));
-        }
-        let result = reply.into_stream_result(prev, last.or(prev));
-        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
-            member.hear_leader();
-        }
-        let clock_millis = member.clocks.own().millis();
-        Ok(Response::new(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) }))
+        Ok(Response::new(heartbeat(&member, request).await?))
+    }
+
+    async fn heartbeats(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Replies>, Status> {
+        let member = current(&self.member)?;
+        let pin = pin(&request)?;
+        let replies = request.into_inner().then(move |message| {
+            let member = Arc::clone(&member);
+            async move {
+                let mut message = message?;
+                // Each is held against the roster: a stream does not outlive its sender's membership.
+                member.directory.admit(message.envelope.take(), pin)?;
+                heartbeat(&member, message).await
+            }
+        });
+        Ok(Response::new(Box::pin(replies)))
     }
 
     async fn append(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Replies>, Status> {
@@ -293,6 +294,26 @@ impl peer_server::Peer for Peers {
         };
         Ok(Response::new(proto::ChangeReply { outcome: Some(outcome) }))
     }
+}
+
+/// Has openraft answer a heartbeat.
+async fn heartbeat(member: &Member, request: proto::AppendRequest) -> Result<proto::AppendReply, Status> {
+    if request.median_high_millis > 0 {
+        let time = UnixTime::from_millis;
+        member.clocks.told(time(request.median_low_millis), time(request.median_high_millis));
+    }
+    let append = wire::append_from_wire(request)?;
+    let (prev, last) = (append.prev_log_id, append.entries.last().map(|entry| entry.log_id));
+    let reply = member.raft.append_entries(append).await.map_err(stopped)?;
+    if reply.is_conflict() && prev.is_none() {
+        return Err(Status::internal("a conflict before the first entry"));
+    }
+    let result = reply.into_stream_result(prev, last.or(prev));
+    if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+        member.hear_leader();
+    }
+    let clock_millis = member.clocks.own().millis();
+    Ok(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) })
 }
 
 /// The manifest in an offer, if this node may install what it tells of.

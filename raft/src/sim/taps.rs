@@ -18,7 +18,7 @@ use crate::types::Vote;
 pub(super) fn replies(path: &str, body: Body) -> Body {
     let kind = match path.rsplit('/').next() {
         Some("Vote") => Kind::Vote,
-        Some("Append" | "Heartbeat") => Kind::Append,
+        Some("Append" | "Heartbeat" | "Heartbeats") => Kind::Append,
         _ => return body,
     };
     Body::new(Tapped { kind, body })
