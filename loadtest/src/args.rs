@@ -65,6 +65,12 @@ pub enum Command {
         #[command(flatten)]
         drill: Drill,
     },
+    /// Asks nothing for a while, and says what the nodes cost then: processor time, memory, wake-ups.
+    Idle {
+        /// How to watch.
+        #[command(flatten)]
+        resting: Resting,
+    },
     /// The floor: run by the load test itself, ends when its standard input does.
     #[command(hide = true)]
     FloorServer {
@@ -155,6 +161,23 @@ pub struct Drill {
     /// How long to write: `60s`, `2m`.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub duration: Duration,
+    /// How to print the report.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Run although this is a debug build. For tests of the load test itself: the figures mean nothing.
+    #[arg(long, hide = true)]
+    pub allow_debug: bool,
+}
+
+/// How an idle cluster is watched.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Resting {
+    /// The data folder of a running `signet dev --data DIR`: its dev.json says where the nodes are.
+    #[arg(long, value_name = "DIR")]
+    pub dev: PathBuf,
+    /// How long to watch. Linux counts in hundredths of a second, so a short look is a rough one.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub seconds: u16,
     /// How to print the report.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

@@ -1,4 +1,4 @@
-//! The processor time of other processes, as Linux accounts it.
+//! The processor time, memory and wake-ups of other processes, as Linux accounts them.
 
 use std::fs;
 use std::time::Duration;
@@ -16,10 +16,12 @@ pub(crate) enum CpuError {
         cause: std::io::Error,
     },
     /// The text is not what proc(5) describes.
-    #[error("/proc/{pid}/stat has an unexpected form")]
+    #[error("/proc/{pid}/{file} has an unexpected form")]
     Malformed {
         /// Which.
         pid: u32,
+        /// Of what is said of it.
+        file: &'static str,
     },
 }
 
@@ -29,9 +31,36 @@ pub(crate) fn time_of(pids: &[u32]) -> Result<Duration, CpuError> {
     let mut ticks = 0_u64;
     for &pid in pids {
         let stat = fs::read(format!("/proc/{pid}/stat")).map_err(|cause| CpuError::Unreadable { pid, cause })?;
-        ticks = ticks.saturating_add(ticks_in(&stat).ok_or(CpuError::Malformed { pid })?);
+        ticks = ticks.saturating_add(ticks_in(&stat).ok_or(CpuError::Malformed { pid, file: "stat" })?);
     }
     Ok(TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX)))
+}
+
+/// How often the threads that this process has now have gone to sleep by themselves since they started.
+pub(crate) fn wakeups_of(pid: u32) -> Result<u64, CpuError> {
+    let gone = |cause| CpuError::Unreadable { pid, cause };
+    let mut wakeups = 0_u64;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(gone)? {
+        // One that has ended meanwhile.
+        let Ok(status) = fs::read_to_string(thread.map_err(gone)?.path().join("status")) else { continue };
+        let switches = field(&status, "voluntary_ctxt_switches");
+        wakeups = wakeups.saturating_add(switches.ok_or(CpuError::Malformed { pid, file: "task/*/status" })?);
+    }
+    Ok(wakeups)
+}
+
+/// The memory of this process that is not swapped out, with the pages of its program file that are in memory.
+pub(crate) fn resident_bytes_of(pid: u32) -> Result<u64, CpuError> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    let status = status.map_err(|cause| CpuError::Unreadable { pid, cause })?;
+    let kibibytes = field(&status, "VmRSS").ok_or(CpuError::Malformed { pid, file: "status" })?;
+    Ok(kibibytes.saturating_mul(1024))
+}
+
+/// The number behind `name:` in proc(5)'s `status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// `utime + stime`, fields 14 and 15 of proc(5)'s `stat`. Field 2, the program's name in parentheses, may itself hold
@@ -83,6 +112,28 @@ mod tests {
         assert_eq!(ticks_in(b"1 (a) S 1 1 1 0 -1 1 1 0 0 0 731"), None);
         assert_eq!(ticks_in(b"1 (a) S 1 1 1 0 -1 1 1 0 0 0 x 1"), None);
         assert_eq!(ticks_in(b"1 (a) S 1 1 1 0 -1 1 1 0 0 0 18446744073709551615 1"), None);
+    }
+
+    #[test]
+    fn reads_a_field_of_a_status_by_its_whole_name() {
+        let status =
+            "Name:\tsignet\nVmRSS:\t  101244 kB\nnonvoluntary_ctxt_switches:\t7\nvoluntary_ctxt_switches:\t95\n";
+        assert_eq!(field(status, "VmRSS"), Some(101_244));
+        assert_eq!(field(status, "voluntary_ctxt_switches"), Some(95));
+        assert_eq!((field(status, "Vm"), field(status, "Name"), field(status, "RssAnon")), (None, None, None));
+    }
+
+    #[test]
+    fn sees_this_process_hold_memory_and_sleep() {
+        let pid = std::process::id();
+        assert!(resident_bytes_of(pid).unwrap() > 1_000_000);
+        let before = wakeups_of(pid).unwrap();
+        let mut slept = 0;
+        while wakeups_of(pid).unwrap() == before {
+            std::thread::sleep(Duration::from_millis(1));
+            slept += 1;
+            assert!(slept < 20_000, "no wake-up was seen");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) struct Cluster {
 /// A node's process and doors.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
+    pub(crate) id: u64,
     pub(crate) pid: u32,
     pub(crate) https: SocketAddr,
     pub(crate) grpc: SocketAddr,
@@ -105,6 +106,7 @@ impl Node {
         let https = raw.https.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
         let https = https.ok_or_else(|| field(named("https"), "does not begin with https://"))?;
         Ok(Self {
+            id: raw.id,
             pid: raw.pid,
             https: loopback(named("https"), https)?,
             grpc: loopback(named("grpc"), &raw.grpc)?,

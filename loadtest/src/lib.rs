@@ -12,6 +12,7 @@ mod drive;
 mod failover;
 mod floor;
 mod identities;
+mod idle;
 mod load;
 mod report;
 mod schedule;
@@ -27,7 +28,7 @@ use std::io::Write;
 
 use anyhow::{Context, ensure};
 
-pub use args::{Args, Command, Drill, Options, Output, Writing};
+pub use args::{Args, Command, Drill, Options, Output, Resting, Writing};
 use drive::Planned;
 use report::Report;
 use serde::Serialize;
@@ -54,6 +55,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             release_only(drill.allow_debug)?;
             let report = failover::run(&drill).await?;
             return print(drill.output, &report, report.table());
+        }
+        Command::Idle { resting } => {
+            release_only(resting.allow_debug)?;
+            let report = idle::run(&resting).await?;
+            return print(resting.output, &report, report.table());
         }
         Command::FloorServer { allow_debug } => {
             release_only(allow_debug)?;

@@ -27,7 +27,7 @@ impl LogFigures {
 pub(crate) async fn leader_log(cluster: &Cluster) -> anyhow::Result<LogFigures> {
     for node in &cluster.nodes {
         let text = metrics(node).await?;
-        if sample(&text, "signet_raft_is_leader") == Some(1.0) {
+        if is_leaders(&text) {
             let read = |name| sample(&text, name).with_context(|| format!("the metrics have no {name}"));
             return Ok(LogFigures {
                 entries: read("signet_raft_log_durable_entries_total")?,
@@ -36,6 +36,15 @@ pub(crate) async fn leader_log(cluster: &Cluster) -> anyhow::Result<LogFigures> 
         }
     }
     anyhow::bail!("no node leads")
+}
+
+/// Whether that node leads.
+pub(crate) async fn leads(node: &Node) -> anyhow::Result<bool> {
+    Ok(is_leaders(&metrics(node).await?))
+}
+
+fn is_leaders(text: &str) -> bool {
+    sample(text, "signet_raft_is_leader") == Some(1.0)
 }
 
 async fn metrics(node: &Node) -> anyhow::Result<String> {
