@@ -139,6 +139,39 @@ setup_versitygw() {
     { unset SIGNET_VERSITYGW; reason="go install versitygw@v$versitygw_version failed; its message is above"; return 1; }
 }
 
+# The emulator of AWS KMS, in a Python of its own. Its pins are in tests/support/localstack. Exports SIGNET_LOCALSTACK, the
+# Python that has it. What is taken is the first Python on this machine that can run it: 3.13, or Debian's package of it.
+setup_localstack() {
+  local pins=$top/tests/support/localstack/requirements.txt folder python
+  folder=$cache/tools/localstack-$(sha256sum "$pins" | cut -c1-16)
+  export SIGNET_LOCALSTACK=$folder/bin/python
+  [ -e "$folder/ready" ] && return 0
+  if ! python=$(python_313) && have apt-cache && apt-cache show python3.13-venv >/dev/null 2>&1; then
+    install_packages python3.13 python3.13-venv || { unset SIGNET_LOCALSTACK; return 1; }
+    python=$(python_313) || true
+  fi
+  [ -n "$python" ] || { unset SIGNET_LOCALSTACK; reason="LocalStack needs Python 3.13 with venv; install it so that python3.13 is found"; return 1; }
+  say "Installing LocalStack (AWS KMS emulator, PyPI) with $python into $folder"
+  rm -rf "$folder"
+  { "$python" -m venv "$folder" &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$pins" &&
+    "$folder/bin/python" -c 'import localstack.services.kms.provider' &&
+    : >"$folder/ready"; } </dev/null >&2 ||
+    { unset SIGNET_LOCALSTACK; reason="LocalStack could not be installed with $python; the message is above"; return 1; }
+}
+
+# Prints the first Python 3.13 that can make virtual environments.
+python_313() {
+  local candidate
+  for candidate in python3.13 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python3 /usr/local/bin/python3.13 /opt/python*/bin/python3.13; do
+    candidate=$(command -v "$candidate" 2>/dev/null) || continue
+    "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || continue
+    printf '%s\n' "$candidate"
+    return 0
+  done
+  return 1
+}
+
 # What makes hosts of namespaces on this machine.
 setup_network() {
   local missing=()

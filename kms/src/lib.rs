@@ -4,6 +4,7 @@
 //! [`IssuingKey`](issuing::IssuingKey)s and are replicated only wrapped.
 
 mod algorithm;
+pub mod aws;
 #[cfg(test)]
 mod conformance;
 pub mod issuing;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::aws::{AwsKms, AwsUri};
 use crate::software::Software;
 use crate::{Backend, KmsError};
 
-/// A backend by its URI: `file:PATH`, `file:PATH?passphrase_file=PATH2` or `memory:`. Paths are taken as they are,
-/// without percent-decoding.
+/// A backend by its URI: `file:PATH`, `file:PATH?passphrase_file=PATH2`, `awskms:KEY?region=REGION` (see [`AwsUri`]) or
+/// `memory:`. Paths are taken as they are, without percent-decoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyUri {
     /// A random key-encryption key that ends with the process.
@@ -20,11 +21,14 @@ pub enum KeyUri {
         /// The file with the passphrase that the key file is under, if it is under one.
         passphrase_file: Option<PathBuf>,
     },
+    /// Keys of AWS KMS.
+    AwsKms(AwsUri),
 }
 
-/// Opens the backend that `uri` names: `file:PATH`, `file:PATH?passphrase_file=PATH2` or `memory:`.
+/// Opens the backend that `uri` names; see [`KeyUri`].
 ///
-/// Reads the key file at once; with a passphrase that takes up to a second of the calling thread.
+/// Reads the key file at once; with a passphrase that takes up to a second of the calling thread. Of AWS nothing is asked
+/// yet.
 ///
 /// # Errors
 /// [`KmsError::Configuration`]: the URI, or a file it names, is not as it must be; the text says which and how.
@@ -42,6 +46,7 @@ impl KeyUri {
             Self::Memory => Software::in_memory()?,
             Self::File { path, passphrase_file: None } => Software::from_file(path)?,
             Self::File { path, passphrase_file: Some(passphrase) } => Software::from_protected_file(path, passphrase)?,
+            Self::AwsKms(uri) => return Ok(Arc::new(AwsKms::open(uri.clone())?)),
         };
         Ok(Arc::new(software))
     }
@@ -57,7 +62,8 @@ impl FromStr for KeyUri {
             "memory" if rest.is_empty() => Ok(Self::Memory),
             "memory" => Err(refuse("nothing may stand behind \"memory:\"")),
             "file" => parse_file(rest).map_err(refuse),
-            "pkcs11" | "awskms" => Err(refuse("this backend is not supported yet; use file:PATH")),
+            "awskms" => uri.parse().map(Self::AwsKms),
+            "pkcs11" => Err(refuse("this backend is not supported yet; use file:PATH")),
             _ => Err(refuse(EXPECTED)),
         }
     }
@@ -79,7 +85,8 @@ fn parse_file(rest: &str) -> Result<KeyUri, &'static str> {
     Ok(KeyUri::File { path: PathBuf::from(path), passphrase_file })
 }
 
-const EXPECTED: &str = "a key backend is file:PATH, file:PATH?passphrase_file=PATH2 or memory:";
+const EXPECTED: &str =
+    "a key backend is file:PATH, file:PATH?passphrase_file=PATH2, awskms:KEY?region=REGION or memory:";
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +121,7 @@ mod tests {
             ("file:/x?passphrase=secret", "passphrase_file=PATH"),
             ("file:/x?passphrase_file=", "passphrase_file=PATH"),
             ("pkcs11:object=root", "not supported yet"),
-            ("awskms:alias/root", "not supported yet"),
+            ("awskms:alias/root", "the region is missing"),
         ] {
             let error = text.parse::<KeyUri>().unwrap_err().to_string();
             assert!(error.contains(fix) && error.contains(text), "{text}: {error}");

@@ -10,6 +10,8 @@ use crate::rotation::{Watch, active, authority, rotated, show};
 use crate::support::cluster::Cluster;
 use crate::support::node::Keys;
 
+mod aws;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_on_a_key_file_serves_and_rotates() {
     serves_and_rotates("file", None).await;

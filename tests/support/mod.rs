@@ -15,6 +15,7 @@ pub(crate) mod cluster;
 pub(crate) mod dev;
 pub(crate) mod gaps;
 pub(crate) mod load;
+pub(crate) mod localstack;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod peers;
