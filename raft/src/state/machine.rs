@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tokio::time::Instant;
 
 use super::snapshot::{SnapshotDir, Taken};
 use super::store::StateStore;
@@ -75,9 +76,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Builder { store: Arc::clone(&self.store), cluster: self.cluster.clone(), checkpoint: Some(checkpoint) }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: Arc<SnapshotDir>) -> Result<(), io::Error> {
-        let store = Arc::clone(&self.store);
-        blocking(move || store.install(&snapshot)).await
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Arc<SnapshotDir>) -> Result<(), io::Error> {
+        let (store, begun, index) = (Arc::clone(&self.store), Instant::now(), meta.last_log_id.map(|id| id.index));
+        blocking(move || store.install(&snapshot)).await?;
+        tracing::info!(index, took = ?begun.elapsed(), "put a received snapshot in force");
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
@@ -100,7 +103,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let taken = taken?;
         let meta = taken.meta.clone();
         let (store, cluster) = (Arc::clone(&self.store), self.cluster.clone());
+        let begun = Instant::now();
         let dir = blocking(move || store.shelf.complete(&taken, cluster)).await?;
+        let (index, bytes) = (meta.last_log_id.map(|id| id.index), dir.manifest.bytes());
+        tracing::info!(index, bytes, took = ?begun.elapsed(), "made a snapshot");
         Ok(Snapshot { meta, snapshot: dir })
     }
 }

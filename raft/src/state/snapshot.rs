@@ -39,6 +39,13 @@ pub(crate) struct Manifest {
     pub chain: Option<Chain>,
 }
 
+impl Manifest {
+    /// How large all files are together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len).sum()
+    }
+}
+
 /// A checkpoint in a scratch directory, not yet a snapshot.
 #[derive(Debug)]
 pub(crate) struct Taken {
