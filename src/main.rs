@@ -5,6 +5,7 @@ mod clock;
 mod dev;
 mod doctor;
 mod duration;
+mod memory;
 mod server;
 mod size;
 

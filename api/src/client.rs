@@ -9,6 +9,7 @@ mod error;
 mod members;
 mod ops;
 mod patient;
+mod recipients;
 mod snapshot;
 mod token;
 

@@ -11,6 +11,7 @@ mod health;
 mod local_authority;
 mod ops;
 mod policy;
+mod recipients;
 mod snapshot;
 mod socket;
 mod svid;

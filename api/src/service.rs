@@ -1,6 +1,7 @@
 //! What the doors need from behind them. `api` parses and answers; the implementation, in the server, drives.
 
 mod authorities;
+mod recipients;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 
 pub use authorities::{Authorities, AuthorityChange};
+pub use recipients::{RecipientChange, RecipientShown, RecipientsShown};
 
 use crate::ops::Ops;
 
@@ -161,6 +163,16 @@ pub trait Service: Ops {
         change: AuthorityChange,
         dry_run: bool,
     ) -> Result<Authorities, Refusal>;
+
+    /// For whom keys are wrapped, and which node can use which.
+    async fn recipients(&self, call: &Call) -> Result<RecipientsShown, Refusal>;
+    /// Changes the recipients. With `dry_run` nothing is changed, and the answer is as it would be.
+    async fn change_recipients(
+        &self,
+        call: &Call,
+        change: RecipientChange,
+        dry_run: bool,
+    ) -> Result<RecipientsShown, Refusal>;
 }
 
 /// Which entries. What is `None` does not restrict.
@@ -308,6 +320,8 @@ pub struct ClusterStatus {
     pub membership: u64,
     /// The members.
     pub nodes: Vec<NodeStatus>,
+    /// What operators should look after although the cluster serves, each a sentence.
+    pub notes: Vec<String>,
 }
 
 /// One member.

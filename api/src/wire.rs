@@ -9,6 +9,7 @@ pub(crate) mod mask;
 pub(crate) mod members;
 pub(crate) mod ops;
 pub(crate) mod page;
+pub(crate) mod recipients;
 pub(crate) mod svid;
 
 use signet_model::refusal::Refusal;

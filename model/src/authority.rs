@@ -3,6 +3,7 @@
 //! Change log of the stored form:
 //! - 2026-11-22: authorities with fields 0 to 7.
 //! - 2026-11-22: field 8, what has happened to it. A record without it loads, as one to which nothing has.
+//! - 2026-11-22: field 2 of a key in a backend, in which backend of its kind. A record without it loads.
 
 use std::fmt;
 use std::time::Duration;
@@ -110,6 +111,9 @@ pub enum StoredKey {
         /// The backend's own name or sealed form of the key.
         #[cbor(n(1), with = "minicbor::bytes")]
         reference: Vec<u8>,
+        /// Which of the backends of that kind, by the name of its key-encryption key. `None`: it was not noted.
+        #[n(2)]
+        recipient: Option<String>,
     },
     /// The key is wrapped for every recipient, each of which can open it alone.
     #[n(1)]

@@ -5,6 +5,7 @@
 //! - 2026-11-22: a proposal's field 2, command 7, outcome 5: idempotency keys.
 //! - 2026-11-22: commands 20 to 25, which rotate authorities; [`Settings`] field 9. The epoch of a kind, compared by
 //!   command 6 and those from 20 to 23, counts every change of the kind's authorities, not only additions.
+//! - 2026-11-22: commands 26 to 30, about the recipients of wrapped keys.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use minicbor::{Decode, Encode};
 use crate::authority::{Authority, AuthorityKind, KeyId};
 use crate::caller::Caller;
 use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
+use crate::recipient::{BackendState, RecipientId, Rewrapped};
 use crate::refusal::Refusal;
 use crate::request_key::RequestKey;
 use crate::spiffe_id::TrustDomain;
@@ -184,6 +186,66 @@ pub enum Command {
         /// Which keys.
         #[n(1)]
         authorities: Vec<AuthorityRef>,
+    },
+    /// From now on every key in nodes' memory can be opened by this recipient too. Refused unless the recipients still
+    /// stand at `expected_version`, and unless every key that nodes open is among `wrapped`.
+    #[n(26)]
+    AddRecipient {
+        /// Which.
+        #[n(0)]
+        recipient: RecipientId,
+        /// Every live key, wrapped for it.
+        #[n(1)]
+        wrapped: Vec<Rewrapped>,
+        /// New roots are made in its backend from now on.
+        #[n(2)]
+        roots: bool,
+        /// The version of the recipients when the proposer looked.
+        #[n(3)]
+        expected_version: u64,
+    },
+    /// From now on no key can be opened by this recipient any more. Refused where a key would be left that nobody opens.
+    #[n(27)]
+    RemoveRecipient {
+        /// Which.
+        #[n(0)]
+        recipient: RecipientId,
+        /// The version of the recipients when the proposer looked.
+        #[n(1)]
+        expected_version: u64,
+        /// The voters that were alive when the proposer looked: each must be able to open every key without it.
+        #[n(2)]
+        voters: Vec<u64>,
+        /// Be content when one of them is.
+        #[n(3)]
+        force: bool,
+    },
+    /// Wraps keys for recipients for which they are not wrapped yet, or anew. What is gone meanwhile is passed over.
+    #[n(28)]
+    RewrapKeys {
+        /// The keys.
+        #[n(0)]
+        wrapped: Vec<Rewrapped>,
+    },
+    /// A node tells which key backends it has, and which of them it can use.
+    #[n(29)]
+    ReportBackends {
+        /// Which node.
+        #[n(0)]
+        node: u64,
+        /// Its backends.
+        #[n(1)]
+        backends: Vec<BackendState>,
+    },
+    /// New roots are made in the backend of this recipient from now on.
+    #[n(30)]
+    PlaceRoots {
+        /// Which.
+        #[n(0)]
+        recipient: RecipientId,
+        /// The version of the recipients when the proposer looked.
+        #[n(1)]
+        expected_version: u64,
     },
 }
 

@@ -15,6 +15,7 @@ pub mod jwks;
 pub mod jws;
 pub mod jwt_svid;
 pub mod policy;
+pub mod recipient;
 pub mod record;
 pub mod refusal;
 pub mod request_key;

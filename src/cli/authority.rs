@@ -188,6 +188,11 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
             show_timestamp(accepted)
         ))?;
     }
+    print_text("")?;
+    print_text(&format!("calls of key backends by this node in the last hour: {}", state.kms_calls))?;
+    for note in &state.notes {
+        print_text(&format!("note: {note}"))?;
+    }
     Ok(())
 }
 
@@ -258,7 +263,7 @@ fn document(state: &wire::State, dry_run: bool) -> Value {
         "now": state.now, "dry_run": dry_run, "changed": changed,
         "authorities": authorities.collect::<Vec<_>>(), "plan": plan.collect::<Vec<_>>(),
         "bounds": bounds.collect::<Vec<_>>(), "requests": requests.collect::<Vec<_>>(),
-        "past": past.collect::<Vec<_>>(),
+        "past": past.collect::<Vec<_>>(), "kms_calls_last_hour": state.kms_calls, "notes": state.notes,
     })
 }
 
@@ -295,6 +300,8 @@ mod tests {
             requests: vec![],
             past: vec![],
             changed: name(),
+            kms_calls: 4,
+            notes: vec!["n".to_owned()],
         };
         let expected = json!({
             "now": 1, "dry_run": true, "changed": {"kind": "jwt-svid", "id": "k"},
@@ -304,7 +311,7 @@ mod tests {
             }],
             "plan": [{"kind": "x509-issuing", "id": null, "action": "prepare", "due": 6, "deadline": null, "why": "w"}],
             "bounds": [{"kind": "jwt-svid", "id": "k", "signs_until": 7, "accepted_until": 8}],
-            "requests": [], "past": [],
+            "requests": [], "past": [], "kms_calls_last_hour": 4, "notes": ["n"],
         });
         assert_eq!(document(&state, true), expected);
     }

@@ -142,6 +142,9 @@ async fn status(node: &NodeArgs) -> Result<ExitCode, Failure> {
             print_table(["NODE", "ROLE", "APPLIED", "LAG", "VERSION", "PEER ADDRESS"], status.nodes.iter().map(row))?;
             let leader = or_dash(status.leader);
             print_text(&format!("trust domain {}, leader {leader}, term {}", status.trust_domain, status.term))?;
+            for note in &status.notes {
+                print_text(&format!("note: {note}"))?;
+            }
         }
         Output::Json => print_json(&StatusDocument::from(&status))?,
     }
@@ -183,6 +186,8 @@ struct StatusDocument<'a> {
     /// No quorum confirmed the rest.
     stale: bool,
     nodes: Vec<NodeDocument<'a>>,
+    /// What wants looking after although the cluster serves.
+    notes: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -209,6 +214,7 @@ impl<'a> From<&'a ClusterStatus> for StatusDocument<'a> {
             term: status.term,
             stale: status.stale,
             nodes: nodes.collect(),
+            notes: &status.notes,
         }
     }
 }
@@ -226,6 +232,7 @@ mod tests {
             term: 3,
             stale,
             membership: 5,
+            notes: vec![],
             nodes: vec![
                 NodeStatus {
                     id: 1,
@@ -265,8 +272,14 @@ mod tests {
         ]);
         let id = "00112233445566778899aabbccddeeff";
         let confirmed = serde_json::to_value(StatusDocument::from(&cluster(false))).unwrap();
-        assert_eq!(confirmed, json!({"cluster_id": id, "leader": 1, "term": 3, "stale": false, "nodes": nodes}));
+        assert_eq!(
+            confirmed,
+            json!({"cluster_id": id, "leader": 1, "term": 3, "stale": false, "nodes": nodes, "notes": []})
+        );
         let stale = serde_json::to_value(StatusDocument::from(&cluster(true))).unwrap();
-        assert_eq!(stale, json!({"cluster_id": id, "leader": null, "term": 3, "stale": true, "nodes": nodes}));
+        assert_eq!(
+            stale,
+            json!({"cluster_id": id, "leader": null, "term": 3, "stale": true, "nodes": nodes, "notes": []})
+        );
     }
 }

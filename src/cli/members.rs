@@ -383,6 +383,7 @@ mod tests {
             term: 1,
             stale: false,
             membership: 7,
+            notes: vec![],
             nodes: vec![node],
         };
         let member = json!({

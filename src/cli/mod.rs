@@ -17,6 +17,7 @@ mod members;
 mod node;
 mod output;
 mod policy;
+mod recipient;
 mod recover;
 mod server;
 mod snapshot;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::dev;
+use crate::{dev, memory};
 
 pub(crate) use bundle::pem as bundle_pem;
 pub(crate) use failure::Failure;
@@ -73,6 +74,9 @@ enum Command {
     /// The keys by which the trust domain speaks: what signs, what will, what did.
     #[command(subcommand)]
     Authority(authority::Authority),
+    /// Who can open the keys: the key-encryption keys that they are wrapped for.
+    #[command(subcommand)]
+    Recipient(recipient::Recipient),
     /// Which tokens may be exchanged by whom.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -111,6 +115,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
+    if let Err(cause) = memory::keep_private() {
+        eprintln!(
+            "warning: core dumps of this process cannot be switched off ({cause}): a crash could write keys to disk"
+        );
+    }
     // Fails only when a provider is installed already, and then it is this one: the program holds no other.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -131,6 +140,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Recover(args) => recover::run(args).await,
         Command::Authority(args) => authority::run(args).await,
+        Command::Recipient(args) => recipient::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Exchange(args) => exchange::run(args).await,
         Command::Token(args) => return token::run(args).await,
@@ -209,6 +219,10 @@ mod tests {
             &["authority", "taint"],
             &["authority", "revoke"],
             &["authority", "rotate"],
+            &["recipient", "list"],
+            &["recipient", "add"],
+            &["recipient", "remove"],
+            &["recipient", "place-roots"],
             &["policy", "apply"],
             &["policy", "show"],
             &["exchange"],

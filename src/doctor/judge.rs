@@ -158,7 +158,13 @@ pub(super) fn core_dumps(limit: Option<u64>) -> Check {
     let measured =
         limit.map_or_else(|| "on, of any size".to_owned(), |limit| format!("on, up to {}", size::show(limit)));
     let problem = "a crash would write memory with private keys in it to disk";
-    found("core-dumps", Verdict::Warn, measured, problem, "`LimitCORE=0` in the systemd unit, or `ulimit -c 0`")
+    found(
+        "core-dumps",
+        Verdict::Warn,
+        measured,
+        problem,
+        "the kernel refused to switch them off for this process, as a seccomp filter might have it: allow prctl and setrlimit, or set `LimitCORE=0` in the systemd unit",
+    )
 }
 
 /// Whether the data directory is its owner's alone.
@@ -262,6 +268,21 @@ pub(crate) fn journal(backlog: Option<usize>) -> Check {
     }
     let problem = "records of what was issued pile up on this node's disk alone";
     found("journal", Verdict::Warn, measured, problem, "see whether there is a quorum, and room on the leader's disk")
+}
+
+/// Whether this node holds its keys, and could open them again. `wrong`: how many of its key backends do not work;
+/// `problems`: what is wrong, each a sentence.
+pub(crate) fn keys(measured: &str, wrong: usize, sealed: bool, problems: &[String]) -> Check {
+    let fix = "see that the key backend can be reached from this machine and is the one of this cluster; a second recipient lets nodes start without the first (`signet recipient list`)";
+    match (sealed, wrong, problems) {
+        (true, _, problems) => found("keys", Verdict::Fail, measured, problems.join("; "), fix),
+        (false, 0, []) => fine("keys", measured),
+        (false, _, problems) => {
+            let problem =
+                if problems.is_empty() { "a key backend was not reached yet".to_owned() } else { problems.join("; ") };
+            found("keys", Verdict::Warn, measured, problem, fix)
+        }
+    }
 }
 
 /// The middle, and what one in a hundred exceeds.

@@ -7,6 +7,7 @@ use signet_api::ops::Check;
 use signet_raft::Timings;
 
 use super::{judge, measure, skipped};
+use crate::memory;
 use crate::server::{Ballast, DiskConfig, DiskWatch};
 
 /// Where to look, and what for.
@@ -23,7 +24,7 @@ pub(crate) fn local(place: &Place<'_>) -> Vec<Check> {
     checks.extend([
         judge::files(measure::open_files()),
         judge::swap(measure::swap_areas().as_deref()),
-        judge::core_dumps(measure::core_size()),
+        judge::core_dumps(memory::core_size()),
         judge::ntp(measure::clock_in_step()),
     ]);
     checks

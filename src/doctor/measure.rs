@@ -40,11 +40,6 @@ pub(super) fn open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How large a core dump of this process may be; `None`: of any size.
-pub(super) fn core_size() -> Option<u64> {
-    getrlimit(Resource::Core).current
-}
-
 /// Where memory may be written to; `None` where the kernel does not say.
 pub(super) fn swap_areas() -> Option<Vec<String>> {
     let text = fs::read_to_string("/proc/swaps").ok()?;

@@ -7,11 +7,12 @@ mod measure;
 
 use signet_api::ops::{Check, Verdict};
 
-pub(crate) use judge::{Expiry, authorities, clocks, journal, peers, quorum, upgrade, versions};
+pub(crate) use judge::{Expiry, authorities, clocks, journal, keys, peers, quorum, upgrade, versions};
 pub(crate) use local::{Place, local};
 
 /// Names of the checks that take a running node, for when there is none.
-pub(crate) const ONLINE: [&str; 7] = ["quorum", "clocks", "peers", "versions", "upgrade", "authorities", "journal"];
+pub(crate) const ONLINE: [&str; 8] =
+    ["quorum", "clocks", "peers", "versions", "upgrade", "authorities", "journal", "keys"];
 
 /// A check that could not be made.
 pub(crate) fn skipped(name: &str, why: &str) -> Check {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet_api::service::{Call, ClusterStatus, JoinToken, NodeStatus};
-use signet_kms::Backend;
+use signet_model::authority::WrappedKey;
 use signet_model::command::{Command, Outcome};
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::request_key::RequestKey;
@@ -13,17 +13,18 @@ use signet_model::stored::{from_bytes, to_bytes};
 use signet_raft::{InitError, Node, Role};
 use zeroize::Zeroizing;
 
+use super::backends::Backends;
 use super::config::TrustDomainConfig;
 use super::live::LiveState;
 use super::rotation::Rotation;
-use super::{establish, ledger};
+use super::{establish, ledger, recipients};
 use crate::clock;
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) node: Node,
     pub(crate) live: Arc<LiveState>,
-    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) backends: Arc<Backends>,
     pub(crate) trust_domain: Option<TrustDomainConfig>,
     pub(crate) rotation: Arc<Rotation>,
 }
@@ -53,7 +54,7 @@ impl Cluster {
             Err(cause @ InitError::Failed(_)) => return Err(Refusal::new(Reason::Internal, cause.to_string())),
         }
         let identity = self.node.identity().ok_or_else(super::issue::not_initialized)?;
-        let command = establish::command(config, &identity.cluster_id, &*self.backend, clock::now()).await?;
+        let command = establish::command(config, &identity.cluster_id, &self.backends, clock::now()).await?;
         ledger::propose(&self.node, call, command).await?;
         tracing::info!(cluster = %identity.cluster_id, trust_domain = %config.name, "made a cluster of one and its trust domain");
         Ok(())
@@ -90,13 +91,7 @@ impl Cluster {
         }
         let made = self.new_join_token(call, ttl).await?;
         let text = Zeroizing::new(to_bytes(&(&made.text, made.expires_at_secs)));
-        let sealed = match self.backend.wrap(&text, &context).await {
-            Ok(sealed) => sealed,
-            Err(cause) => {
-                tracing::warn!(%cause, "a join token was made but cannot be kept for a retry, which would make another");
-                return Ok(made);
-            }
-        };
+        let Some(sealed) = self.seal(&text, &context).await else { return Ok(made) };
         let command = Command::Remember { answer: sealed.clone().into() };
         let kept = ledger::propose_once(&self.node, call, command, request.clone()).await?;
         if matches!(&kept, Outcome::Remembered { answer } if answer.as_slice() == sealed) {
@@ -108,8 +103,7 @@ impl Cluster {
 
     async fn told_before(&self, outcome: Outcome, context: &[u8]) -> Result<JoinToken, Refusal> {
         let Outcome::Remembered { answer } = outcome else { return Err(ledger::unexpected(&outcome)) };
-        let text = self.backend.unwrap(&answer, context).await.map_err(|cause| {
-            tracing::warn!(%cause, "the join token of an earlier attempt cannot be opened");
+        let text = self.unseal(&answer, context).await.ok_or_else(|| {
             let detail = "a token was made under this idempotency key, and this node cannot open what is kept of it: make another under a new key";
             Refusal::new(Reason::Sealed, detail)
         })?;
@@ -117,10 +111,44 @@ impl Cluster {
         Ok(JoinToken { text, expires_at_secs })
     }
 
+    /// Wraps a token by the first key backend that does it soon.
+    async fn seal(&self, text: &[u8], context: &[u8]) -> Option<Vec<u8>> {
+        for opened in self.backends.opened() {
+            match tokio::time::timeout(SEALING, opened.backend().wrap(text, context)).await {
+                Ok(Ok(blob)) => return Some(to_bytes(&WrappedKey { recipient: opened.recipient.clone(), blob })),
+                Ok(Err(cause)) => tracing::warn!(%cause, "a join token cannot be kept sealed by this key backend"),
+                Err(_) => {
+                    tracing::warn!(recipient = %opened.recipient, "this key backend takes too long to seal a join token")
+                }
+            }
+        }
+        tracing::warn!("a join token was made but cannot be kept for a retry, which would make another");
+        None
+    }
+
+    async fn unseal(&self, sealed: &[u8], context: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let wrapped: WrappedKey = from_bytes(sealed).ok()?;
+        let opened = self.backends.of(&wrapped.recipient);
+        let opened =
+            opened.inspect_err(|cause| tracing::warn!("the join token of an earlier attempt: {cause}")).ok()?;
+        match tokio::time::timeout(SEALING, opened.backend().unwrap(&wrapped.blob, context)).await {
+            Ok(Ok(text)) => Some(text),
+            Ok(Err(cause)) => {
+                tracing::warn!(%cause, "the join token of an earlier attempt cannot be opened");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     pub(crate) async fn status(&self, timeout: Duration) -> ClusterStatus {
         let identity = self.node.identity();
         let trust_domain = self.live.current().map(|live| live.settings.trust_domain.to_string());
         let seen = self.node.cluster_status(timeout).await;
+        let members: Vec<u64> = seen.nodes.iter().map(|node| node.id).collect();
+        let live = self.live.current();
+        let mut notes = live.map(|live| recipients::notes(&live.backends, &members)).unwrap_or_default();
+        notes.extend(self.rotation.waiting.note());
         ClusterStatus {
             cluster_id: identity.as_ref().map(|identity| identity.cluster_id.clone()).unwrap_or_default(),
             trust_domain: trust_domain.unwrap_or_default(),
@@ -129,6 +157,7 @@ impl Cluster {
             term: seen.term,
             stale: !seen.confirmed,
             membership: seen.membership,
+            notes,
             nodes: seen
                 .nodes
                 .into_iter()
@@ -162,5 +191,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// An operator waits for the token and not for a KMS.
+const SEALING: Duration = Duration::from_secs(2);
 const JOIN_TOKEN_TTL: Duration = Duration::from_hours(1);
 const LONGEST_JOIN_TOKEN_TTL: Duration = Duration::from_hours(24);

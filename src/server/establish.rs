@@ -2,27 +2,29 @@
 
 use std::time::Duration;
 
-use signet_kms::Backend;
 use signet_model::authority::{AuthorityKind, Slot};
 use signet_model::command::{Command, Settings};
-use signet_model::refusal::Refusal;
+use signet_model::recipient::{Recipient, Recipients};
+use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
 
+use super::backends::{Backends, Health};
 use super::config::TrustDomainConfig;
 use super::rotation::Maker;
 
 /// The command that makes the trust domain which `config` describes, with keys made just now.
 ///
 /// # Errors
-/// The key backend failed; nothing was changed.
+/// A key backend cannot be used; nothing was changed.
 pub(super) async fn command(
     config: &TrustDomainConfig,
     cluster_id: &str,
-    backend: &dyn Backend,
+    backends: &Backends,
     now: UnixTime,
 ) -> Result<Command, Refusal> {
     let settings = settings(config, cluster_id);
-    let maker = Maker { settings: &settings, backend, now };
+    let recipients = recipients(backends, now)?;
+    let maker = Maker { settings: &settings, backends, recipients: &recipients, content: false, now };
     let root = maker.root(Slot::Active).await?;
     // The standby root is published from the start: should the first be compromised, nobody has to wait for a new
     // bundle to travel.
@@ -35,6 +37,29 @@ pub(super) async fn command(
         standby,
     ];
     Ok(Command::Establish { settings, authorities })
+}
+
+/// All that are configured here, and roots in the first. Each must be usable now: a mistake in one is found today and not
+/// when it is the last.
+fn recipients(backends: &Backends, now: UnixTime) -> Result<Recipients, Refusal> {
+    let mut recipients = Recipients::default();
+    for shown in backends.shown() {
+        let (Some(id), Health::Usable) = (&shown.recipient, &shown.health) else {
+            let detail = format!(
+                "the first keys are wrapped for every key backend in this node's configuration, and one cannot be used: this node has {}",
+                backends.described()
+            );
+            return Err(Refusal::new(Reason::FailedPrecondition, detail));
+        };
+        if recipients.has(id) {
+            let detail =
+                format!("two key backends in this node's configuration have the same key, {id}: leave one out");
+            return Err(Refusal::new(Reason::FailedPrecondition, detail));
+        }
+        recipients.list.push(Recipient { id: id.clone(), added_at: now, added_by: None });
+    }
+    recipients.roots = recipients.list.first().map(|first| first.id.clone()).unwrap_or_default();
+    Ok(recipients)
 }
 
 fn settings(config: &TrustDomainConfig, cluster_id: &str) -> Settings {

@@ -10,6 +10,7 @@ use signet_raft::Node;
 
 use super::issue::{Issuer, not_initialized};
 use super::metrics::Metrics;
+use super::rotation::Rotation;
 
 /// The node's health, asked for by orchestrators.
 #[derive(Debug)]
@@ -18,13 +19,20 @@ pub(crate) struct NodeHealth {
     issuer: Arc<Issuer>,
     metrics: Arc<Metrics>,
     tls: Arc<Tls>,
+    rotation: Arc<Rotation>,
     started: AtomicBool,
     stopping: AtomicBool,
 }
 
 impl NodeHealth {
-    pub(crate) fn new(node: Node, issuer: Arc<Issuer>, metrics: Arc<Metrics>, tls: Arc<Tls>) -> Self {
-        Self { node, issuer, metrics, tls, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+    pub(crate) fn new(
+        node: Node,
+        issuer: Arc<Issuer>,
+        metrics: Arc<Metrics>,
+        tls: Arc<Tls>,
+        rotation: Arc<Rotation>,
+    ) -> Self {
+        Self { node, issuer, metrics, tls, rotation, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_started(&self) {
@@ -75,13 +83,19 @@ impl Health for NodeHealth {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.issuer.disk.note().into_iter().collect()
+        let mut notes: Vec<String> = self.issuer.disk.note().into_iter().collect();
+        notes.extend(self.rotation.backends.notes());
+        notes.extend(self.issuer.keys.sealed().iter().map(|problem| format!("sealed for a key: {problem}")));
+        notes.extend(self.rotation.waiting.note());
+        notes
     }
 
     fn metrics(&self) -> String {
         if let Some(live) = self.issuer.live.current() {
             self.metrics.authorities(&live.issuing);
         }
+        let (backends, sealed) = (self.rotation.backends.shown(), self.issuer.keys.sealed().len());
+        self.metrics.keys(&backends, sealed, self.rotation.waiting.lasts());
         let backlog = self.issuer.journal.get().map_or(0, super::journal::Journal::backlog);
         self.metrics.render(&self.node.local_status(), self.ready().is_ok(), backlog, &self.issuer.disk.reading())
     }

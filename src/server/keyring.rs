@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use signet_kms::Backend;
 use signet_kms::issuing::IssuingKey;
 use signet_model::authority::{Authority, AuthorityKind, KeyId, Slot, StoredKey, wrapping_context};
 use signet_model::command::AuthorityRef;
@@ -17,6 +16,7 @@ use signet_model::x509::IssuerView;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::backends::Backends;
 use super::live::{Live, LiveState};
 
 /// The keys of this node: those that sign, and those that will.
@@ -114,13 +114,25 @@ pub(crate) struct JwtKey {
 #[derive(Debug)]
 pub(crate) struct Keys {
     current: ArcSwap<Keyring>,
-    backend: Arc<dyn Backend>,
+    backends: Arc<Backends>,
     changed: watch::Sender<u64>,
+    /// The keys that this node should hold and could not unwrap, each with the reason.
+    sealed: ArcSwap<Vec<String>>,
 }
 
 impl Keys {
-    pub(crate) fn new(backend: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { current: ArcSwap::default(), backend, changed: watch::Sender::new(0) })
+    pub(crate) fn new(backends: Arc<Backends>) -> Arc<Self> {
+        Arc::new(Self {
+            current: ArcSwap::default(),
+            backends,
+            changed: watch::Sender::new(0),
+            sealed: ArcSwap::default(),
+        })
+    }
+
+    /// The keys that this node should hold and could not unwrap when it last tried, each with the reason.
+    pub(crate) fn sealed(&self) -> Arc<Vec<String>> {
+        self.sealed.load_full()
     }
 
     /// The key that signs X.509-SVIDs.
@@ -162,9 +174,9 @@ impl Keys {
         }
     }
 
-    /// Unwraps what should be held and is not.
-    async fn unwrap_missing(&self, state: &LiveState) -> Result<(), String> {
-        let Some(live) = state.current() else { return Ok(()) };
+    /// Unwraps what should be held and is not; whether that worked for all.
+    async fn unwrap_missing(&self, state: &LiveState) -> bool {
+        let Some(live) = state.current() else { return true };
         let mut problems = Vec::new();
         for authority in wanted(&live) {
             if self.current.load().held.iter().any(|held| held.is(authority)) {
@@ -175,7 +187,12 @@ impl Keys {
                 Err(problem) => problems.push(format!("{} {}: {problem}", authority.kind, authority.id)),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+        if !problems.is_empty() {
+            tracing::error!("sealed: this node cannot sign with every key: {}", problems.join("; "));
+        }
+        let all = problems.is_empty();
+        self.sealed.store(Arc::new(problems));
+        all
     }
 
     async fn take_up(&self, live: &Live, authority: &Authority) -> Result<Held, String> {
@@ -200,16 +217,28 @@ impl Keys {
         let StoredKey::Wrapped { for_recipients } = &authority.key else {
             return Err("is stored as a key of a backend, not as a wrapped key".to_owned());
         };
-        let recipient = self.backend.recipient().await.map_err(|cause| cause.to_string())?;
-        let Some(wrapped) = for_recipients.iter().find(|wrapped| wrapped.recipient == recipient) else {
+        let context = context(live.settings.trust_domain.as_str(), &live.settings.cluster_id, authority);
+        let mut problems = Vec::new();
+        for opened in self.backends.opened() {
+            let Some(wrapped) = for_recipients.iter().find(|wrapped| wrapped.recipient == opened.recipient) else {
+                continue;
+            };
+            let unwrapped = opened.backend().unwrap(&wrapped.blob, &context).await;
+            match unwrapped.map_err(|cause| cause.to_string()).and_then(|pkcs8| {
+                IssuingKey::from_pkcs8(&pkcs8, &authority.public_key).map_err(|cause| cause.to_string())
+            }) {
+                Ok(key) => return Ok(key),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
             let known: Vec<&str> = for_recipients.iter().map(|wrapped| wrapped.recipient.as_str()).collect();
             return Err(format!(
-                "is wrapped for {known:?}, and this node's keys.backend is {recipient:?}: give this node the same key file as the others"
+                "is wrapped for {known:?}, and this node has {}: give it a key backend that the others have, and see that it can be reached",
+                self.backends.described()
             ));
-        };
-        let context = context(live.settings.trust_domain.as_str(), &live.settings.cluster_id, authority);
-        let pkcs8 = self.backend.unwrap(&wrapped.blob, &context).await.map_err(|cause| cause.to_string())?;
-        IssuingKey::from_pkcs8(&pkcs8, &authority.public_key).map_err(|cause| cause.to_string())
+        }
+        Err(problems.join("; "))
     }
 }
 
@@ -237,18 +266,18 @@ async fn follow(keys: &Keys, live: &LiveState, stop: &CancellationToken) {
 }
 
 async fn unwrap(keys: &Keys, live: &LiveState, stop: &CancellationToken) {
-    let mut changes = live.watch();
+    let (mut changes, mut backends) = (live.watch(), keys.backends.watch());
+    let mut again = RETRY;
     loop {
         changes.mark_unchanged();
-        let mut again = None;
-        if let Err(problem) = keys.unwrap_missing(live).await {
-            tracing::error!("sealed: this node cannot sign with every key: {problem}");
-            again = Some(RETRY);
-        }
+        backends.mark_unchanged();
+        let all = keys.unwrap_missing(live).await;
+        again = if all { RETRY } else { (again * 2).min(LONGEST_RETRY) };
         tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
+            changed = backends.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(again), if !all => {}
         }
     }
 }
@@ -260,4 +289,6 @@ fn sealed(kind: AuthorityKind) -> Refusal {
     Refusal::new(Reason::Sealed, detail)
 }
 
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(2);
+/// A backend that answers wrongly is not asked more often: each attempt costs a call for each key.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);

@@ -11,6 +11,7 @@ use signet_model::command::{Outcome, Proposal, Settings};
 use signet_model::exchange::Endpoint;
 use signet_model::jwks::{DemoRule, KeySet};
 use signet_model::policy::Policy;
+use signet_model::recipient::NodeBackends;
 use signet_model::rows::{Rows, RowsMut, Space};
 use signet_model::state::{self, Position};
 use signet_model::stored::{StoredFormError, from_bytes, to_bytes_of};
@@ -34,6 +35,8 @@ pub(crate) struct Live {
     pub(crate) policy: Arc<Policy>,
     /// Authorities that sign in memory, of every slot.
     pub(crate) issuing: Vec<Authority>,
+    /// What every node last said of its key backends.
+    pub(crate) backends: Vec<NodeBackends>,
 }
 
 /// Holds [`Live`], keeps it fresh, and tells who waits for changes.
@@ -96,6 +99,7 @@ impl Live {
             policy_version,
             policy,
             issuing,
+            backends: state::backends(rows)?,
         }))
     }
 }

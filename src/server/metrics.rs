@@ -15,6 +15,7 @@ use signet_model::record::CredentialKind;
 use signet_model::refusal::Refusal;
 use signet_raft::{LocalStatus, Role};
 
+use super::backends::{Calls, Health, Shown};
 use super::disk::Reading;
 use crate::clock;
 
@@ -29,6 +30,9 @@ pub(crate) struct Metrics {
     backup_at: Gauge,
     backup_bytes: Gauge,
     authority_ends: Family<AuthorityLabels, Gauge>,
+    backend_usable: Family<BackendLabels, Gauge>,
+    sealed_keys: Gauge,
+    rotation_waits: Gauge,
     load: Total,
 }
 
@@ -46,6 +50,11 @@ struct ResultLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AuthorityLabels {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabels {
+    backend: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,8 +79,9 @@ pub(crate) struct Exchanging<'a> {
 
 impl Metrics {
     /// `load` is what the public doors hold.
-    pub(crate) fn new(load: Total) -> Self {
+    pub(crate) fn new(load: Total, calls: &Calls) -> Self {
         let mut registry = Registry::with_prefix("signet");
+        calls.register(&mut registry);
         let issue_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
         registry.register(
             "issue_duration_seconds",
@@ -94,6 +104,15 @@ impl Metrics {
             "When the active authority of a kind ends, seconds since the epoch: alarm when less than a third of its life is left",
             authority_ends.clone(),
         );
+        let backend_usable = Family::<BackendLabels, Gauge>::default();
+        let help = "Whether a key backend worked when it was last tried";
+        registry.register("kms_backend_usable", help, backend_usable.clone());
+        let (sealed_keys, rotation_waits) = (Gauge::default(), Gauge::default());
+        let help = "Keys that this node should hold and could not unwrap: it does not sign with them";
+        registry.register("sealed_keys", help, sealed_keys.clone());
+        let help =
+            "On the leader: for how long a step of the rotation has been due and could not be done; 0 when none is";
+        registry.register("rotation_waiting_seconds", help, rotation_waits.clone());
         Self {
             registry,
             issue_seconds,
@@ -103,6 +122,9 @@ impl Metrics {
             backup_at,
             backup_bytes,
             authority_ends,
+            backend_usable,
+            sealed_keys,
+            rotation_waits,
             load,
         }
     }
@@ -121,6 +143,16 @@ impl Metrics {
             let ends = i64::try_from(active.not_after.secs()).unwrap_or(i64::MAX);
             self.authority_ends.get_or_create(&AuthorityLabels { kind: active.kind.name() }).set(ends);
         }
+    }
+
+    /// Takes over how it stands with keys and their backends.
+    pub(crate) fn keys(&self, backends: &[Shown], sealed: usize, waits: Option<Duration>) {
+        for shown in backends {
+            let usable = i64::from(matches!(shown.health, Health::Usable));
+            self.backend_usable.get_or_create(&BackendLabels { backend: shown.name.clone() }).set(usable);
+        }
+        self.sealed_keys.set(i64::try_from(sealed).unwrap_or(i64::MAX));
+        self.rotation_waits.set(i64::try_from(waits.unwrap_or_default().as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Counts a refusal.
@@ -252,7 +284,7 @@ mod tests {
 
     #[test]
     fn metrics_are_open_metrics_text_with_one_end() {
-        let metrics = Metrics::new(Total::new(1));
+        let metrics = Metrics::new(Total::new(1), &Calls::new());
         let refused: Result<(), _> = metrics.issue(CredentialKind::JwtSvid).finish(Err(Refusal::invalid("no")));
         refused.unwrap_err();
         metrics.exchange().done();

@@ -1,5 +1,6 @@
 //! One node: reads its configuration, opens its stores, binds its doors, and drives requests through ledger and keys.
 
+mod backends;
 mod backups;
 mod cluster;
 mod config;
@@ -22,6 +23,7 @@ mod logging;
 mod members;
 mod metrics;
 mod ops;
+mod recipients;
 mod rotation;
 mod service;
 mod upkeep;
@@ -45,6 +47,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backends::{Backends, Calls};
 use self::backups::{Backups, Schedule};
 use self::cluster::Cluster;
 use self::config::LimitsConfig;
@@ -61,7 +64,7 @@ use self::live::{LiveState, Machine};
 use self::metrics::Metrics;
 use self::ops::Started;
 pub(crate) use self::ops::show_check;
-use self::rotation::Rotation;
+use self::rotation::{Rotation, Waiting};
 use self::service::NodeService;
 use crate::clock;
 
@@ -112,11 +115,8 @@ struct Addresses {
 impl Server {
     /// Opens everything that can fail before anything is served.
     async fn start(config: Config, config_file: &Path) -> anyhow::Result<Self> {
-        let backend = {
-            let uri = config.keys.backend.clone();
-            // A passphrase takes a second of a whole core to become a key.
-            tokio::task::spawn_blocking(move || signet_kms::uri::open(&uri)).await?.context("keys.backend")?
-        };
+        let backends = Backends::new(&config.keys, Calls::new());
+        backends.first_look().await;
         let disk = Arc::new(DiskWatch::start(&config.data_dir, config.disk)?);
         let doors = Doors::bind(&config).await?;
         let live = LiveState::new();
@@ -139,14 +139,20 @@ impl Server {
             clock: Arc::new(clock::now),
         };
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
+        may_start(&node, &backends)?;
         doors.write_addresses(&config.data_dir, node.peer_address()).context("cannot write addresses.json")?;
-        let (keys, lease) = (Keys::new(backend.clone()), Arc::new(Lease::default()));
+        let (keys, lease) = (Keys::new(backends.clone()), Arc::new(Lease::default()));
         let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
-        let metrics = Arc::new(Metrics::new(doors.limits.total.clone()));
+        let metrics = Arc::new(Metrics::new(doors.limits.total.clone(), &backends.calls));
         let schedule = config.backups.clone().map(|it| Schedule::new(it, &config.data_dir, metrics.clone()));
         let schedule = schedule.transpose().map_err(anyhow::Error::msg)?;
-        let rotation = Arc::new(Rotation { node: node.clone(), live: live.clone(), backend: backend.clone() });
+        let rotation = Arc::new(Rotation {
+            node: node.clone(),
+            live: live.clone(),
+            backends: backends.clone(),
+            waiting: Waiting::default(),
+        });
         let service = Arc::new(NodeService {
             node: node.clone(),
             issuer: issuer.clone(),
@@ -155,16 +161,16 @@ impl Server {
             cluster: Cluster {
                 node: node.clone(),
                 live,
-                backend,
+                backends: backends.clone(),
                 trust_domain: config.trust_domain.clone(),
                 rotation: rotation.clone(),
             },
-            rotation,
+            rotation: rotation.clone(),
             metrics: metrics.clone(),
             started: started.clone(),
         });
         let tls = Tls::new(Arc::new(clock::now));
-        let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics, tls.clone()));
+        let health = Arc::new(NodeHealth::new(node.clone(), issuer, metrics, tls.clone(), rotation));
         // Set once: this is the only place.
         let _ = started.health.set(health.clone());
         Ok(Self { config, node, service, health, tls, doors })
@@ -180,6 +186,14 @@ impl Server {
         let (backups, until) = (service.clone(), stop_upkeep.clone());
         upkeep.spawn(async move { backups.backups.keep_schedule(until).await });
         upkeep.spawn(service.rotation.clone().lead(stop_upkeep.clone()));
+        let backends = service.rotation.backends.clone();
+        upkeep.spawn(backends::report(
+            node.clone(),
+            service.issuer.live.clone(),
+            backends.clone(),
+            stop_upkeep.clone(),
+        ));
+        upkeep.spawn(backends.keep(stop_upkeep.clone()));
         health.set_started();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), peer = %node.peer_address(), "started");
 
@@ -217,6 +231,19 @@ impl Server {
         tracing::info!("stopped");
         result
     }
+}
+
+/// A member starts whatever its key backends do: it votes and replicates, and signs when one of them is back. A node that
+/// belongs to no cluster yet can do nothing without one, and its operator is there to hear why.
+fn may_start(node: &Node, backends: &Backends) -> anyhow::Result<()> {
+    let Err(problem) = backends.any_usable() else { return Ok(()) };
+    if node.identity().is_none() {
+        anyhow::bail!("keys.backend: no key backend can be used: {problem}");
+    }
+    tracing::error!(
+        "sealed: no key backend can be used, so this node votes and replicates, and does not sign: {problem}"
+    );
+    Ok(())
 }
 
 impl Doors {

@@ -16,6 +16,7 @@ use signet_model::refusal::{Reason, Refusal};
 use signet_model::state;
 use signet_raft::{FEATURES, FeatureStatus, RaiseError, Timings};
 
+use super::backends::Health;
 use super::config::DiskConfig;
 use super::health::NodeHealth;
 use super::journal::Journal;
@@ -63,6 +64,7 @@ impl Ops for NodeService {
             doctor::upgrade(&features),
             doctor::authorities(&self.expiries()?, clock::now()),
             doctor::journal(self.issuer.journal.get().map(Journal::backlog)),
+            self.key_check(),
         ]);
         Ok(checks)
     }
@@ -142,6 +144,17 @@ impl NodeService {
             }
         }
         Ok(found)
+    }
+
+    /// How it stands with this node's keys and key backends.
+    fn key_check(&self) -> Check {
+        let backends = &self.rotation.backends;
+        let wrong = backends.shown().into_iter().filter(|shown| !matches!(shown.health, Health::Usable)).count();
+        let mut problems = self.issuer.keys.sealed().as_ref().clone();
+        let sealed = !problems.is_empty();
+        problems.extend(backends.notes());
+        problems.extend(self.rotation.waiting.note());
+        doctor::keys(&backends.described(), wrong, sealed, &problems)
     }
 
     fn journal_positions(&self) -> serde_json::Value {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use signet_api::service::{
     Authorities, AuthorityChange, BackupStatus, Call, ChangeHow, ClusterHash, ClusterStatus, Document, Drained,
-    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, Page, Service, SnapshotStream,
-    TimeReset, TokenAnswer,
+    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, Page, RecipientChange,
+    RecipientsShown, Service, SnapshotStream, TimeReset, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{Command, EntryChange, EntryOutcome, Outcome};
@@ -348,6 +348,19 @@ impl Service for NodeService {
         dry_run: bool,
     ) -> Result<Authorities, Refusal> {
         self.rotation.change(call, change, dry_run).await
+    }
+
+    async fn recipients(&self, call: &Call) -> Result<RecipientsShown, Refusal> {
+        self.rotation.recipients(call).await
+    }
+
+    async fn change_recipients(
+        &self,
+        call: &Call,
+        change: RecipientChange,
+        dry_run: bool,
+    ) -> Result<RecipientsShown, Refusal> {
+        self.rotation.change_recipients(call, change, dry_run).await
     }
 }
 

@@ -22,6 +22,7 @@ mod lease;
 mod members;
 mod operator;
 mod pages;
+mod recipients;
 mod recover;
 mod refusals;
 mod retries;

@@ -93,7 +93,7 @@ impl Desk {
         let settings = Settings {
             trust_domain: "example.org".to_owned(),
             issuance_lease: "30s".to_owned(),
-            keys: Keys::file(&folder.path().join("kek")),
+            keys: Keys::file(Path::new("kek")),
             more: String::new(),
         };
         let nodes: Vec<Node> = (1..=4).map(|n| Node::new(folder.path().join(format!("n{n}")), &settings)).collect();
@@ -215,6 +215,8 @@ fn stable(lines: &[String]) -> Vec<String> {
         if word == "-" {
             return "#".to_owned();
         }
+        // A recipient is named by the kind of its backend and its key.
+        let bare = bare.rsplit(':').next().unwrap_or(bare);
         let long = bare.len() >= 16 && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if long && bare.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()) {
             return "KEY".to_owned();

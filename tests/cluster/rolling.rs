@@ -3,8 +3,8 @@
 //! `SIGNET_ROLLING_ROUNDS` restarts all of them so many times; once by default.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -21,42 +21,12 @@ use crate::support::users::{AUDIENCE, Users, policy};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_fails_no_request_and_loses_no_write() {
     let mut cluster = Cluster::of_three().await;
-    let users = Users::start().await;
-    let admin = cluster.nodes[0].admin().await;
-    admin.apply_policy(policy(&users.issuer, &users.jwks_uri(), AGENT), None).await.unwrap();
-    let workload: EntryId = "workload".parse().unwrap();
-    admin.create_entries(vec![(Some(workload), entry("spiffe://example.org/workload", AGENT))]).await.unwrap();
-    let doors = cluster.nodes.iter().map(|node| (node.socket(), node.grpc.clone(), node.https.clone())).collect();
-    let client = Arc::new(Client {
-        agent: Agent::minted(&cluster.nodes[0], AGENT).await,
-        token: users.token("alice", AUDIENCE, "orders.read"),
-        doors,
-        retries: AtomicU64::new(0),
-    });
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut workers = JoinSet::new();
-    for kind in [Kind::Write, Kind::Write, Kind::X509Svid, Kind::JwtSvid, Kind::Exchange] {
-        workers.spawn(work(client.clone(), kind, workers.len(), stop.clone()));
-    }
+    let clients = Clients::start(&cluster).await;
 
     for _ in 0..rounds() {
-        for position in 0..3 {
-            cluster.nodes[position].signal(Signal::TERM);
-            let ended = cluster.nodes[position].ended(Duration::from_secs(30)).await;
-            assert_eq!(ended.code(), Some(0), "{}", cluster.nodes[position].log());
-            cluster.nodes[position].start(None);
-            // What any orchestrator waits for before it goes on to the next.
-            cluster.nodes[position].ready().await;
-        }
+        restart_each(&mut cluster).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let (mut answered, mut acknowledged) = (0, Vec::new());
-    while let Some(ended) = workers.join_next().await {
-        let (count, ids) = ended.unwrap();
-        assert!(count > 0, "a client did nothing");
-        answered += count;
-        acknowledged.extend(ids);
-    }
+    let Done { answered, acknowledged, retries } = clients.stop().await;
     cluster.settled(&[0, 1, 2]).await;
     for node in &cluster.nodes {
         let stored = node.admin().await.entries(&EntryFilter::default()).await.unwrap();
@@ -65,11 +35,77 @@ async fn a_rolling_restart_under_load_fails_no_request_and_loses_no_write() {
         assert!(missing.is_empty(), "node {} lacks {missing:?} of {}", node.id, acknowledged.len());
         assert_eq!(stored.len(), acknowledged.len() + 1, "node {} has entries that nobody was told of", node.id);
     }
-    let retries = client.retries.load(Ordering::Relaxed);
     println!(
         "rolling restart: {answered} requests, 0 failed, {retries} retried; {} writes, 0 lost",
         acknowledged.len()
     );
+}
+
+/// Restarts every node in good order, one after the other.
+pub(crate) async fn restart_each(cluster: &mut Cluster) {
+    for position in 0..cluster.nodes.len() {
+        cluster.nodes[position].signal(Signal::TERM);
+        let ended = cluster.nodes[position].ended(Duration::from_secs(30)).await;
+        assert_eq!(ended.code(), Some(0), "{}", cluster.nodes[position].log());
+        cluster.nodes[position].start(None);
+        // What any orchestrator waits for before it goes on to the next.
+        cluster.nodes[position].ready().await;
+    }
+}
+
+/// Clients that work until they are stopped, and retry as any good client does.
+pub(crate) struct Clients {
+    client: Arc<Client>,
+    stop: Arc<AtomicBool>,
+    workers: JoinSet<(u64, Vec<EntryId>)>,
+    _renewing: JoinSet<()>,
+    _users: Users,
+}
+
+/// What they did.
+pub(crate) struct Done {
+    pub(crate) answered: u64,
+    pub(crate) acknowledged: Vec<EntryId>,
+    pub(crate) retries: u64,
+}
+
+impl Clients {
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
+        let users = Users::start().await;
+        let admin = cluster.nodes[0].admin().await;
+        admin.apply_policy(policy(&users.issuer, &users.jwks_uri(), AGENT), None).await.unwrap();
+        let workload: EntryId = "workload".parse().unwrap();
+        admin.create_entries(vec![(Some(workload), entry("spiffe://example.org/workload", AGENT))]).await.unwrap();
+        let doors = cluster.nodes.iter().map(|node| (node.socket(), node.grpc.clone(), node.https.clone())).collect();
+        let client = Arc::new(Client {
+            agent: Mutex::new(Arc::new(Agent::minted(&cluster.nodes[0], AGENT).await)),
+            token: users.token("alice", AUDIENCE, "orders.read"),
+            doors,
+            retries: AtomicU64::new(0),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = JoinSet::new();
+        for kind in [Kind::Write, Kind::Write, Kind::X509Svid, Kind::JwtSvid, Kind::Exchange] {
+            workers.spawn(work(client.clone(), kind, workers.len(), stop.clone()));
+        }
+
+        let mut renewing = JoinSet::new();
+        renewing.spawn(client.clone().renew(stop.clone()));
+        Self { client, stop, workers, _renewing: renewing, _users: users }
+    }
+
+    /// None of them failed for good; what they did.
+    pub(crate) async fn stop(mut self) -> Done {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut answered, mut acknowledged) = (0, Vec::new());
+        while let Some(ended) = self.workers.join_next().await {
+            let (count, ids) = ended.unwrap();
+            assert!(count > 0, "a client did nothing");
+            answered += count;
+            acknowledged.extend(ids);
+        }
+        Done { answered, acknowledged, retries: self.client.retries.load(Ordering::Relaxed) }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +118,8 @@ enum Kind {
 
 /// Somebody who knows all nodes, begins with one, and goes on to the next when that does not answer.
 struct Client {
-    agent: Agent,
+    /// Renewed as often as a verifier looks for a new bundle.
+    agent: Mutex<Arc<Agent>>,
     token: String,
     /// Admin socket, gRPC, HTTPS.
     doors: Vec<(std::path::PathBuf, String, String)>,
@@ -117,6 +154,22 @@ async fn work(client: Arc<Client>, kind: Kind, number: usize, stop: Arc<AtomicBo
 }
 
 impl Client {
+    fn agent(&self) -> Arc<Agent> {
+        self.agent.lock().unwrap().clone()
+    }
+
+    async fn renew(self: Arc<Self>, stop: Arc<AtomicBool>) {
+        while !stop.load(Ordering::Relaxed) {
+            sleep(RENEW).await;
+            for (socket, ..) in &self.doors {
+                if let Ok(agent) = Agent::minted_at(socket, AGENT, 0).await {
+                    *self.agent.lock().unwrap() = Arc::new(agent);
+                    break;
+                }
+            }
+        }
+    }
+
     async fn ask(&self, kind: Kind, at: usize, id: &EntryId) -> Result<(), String> {
         let (socket, grpc, https) = &self.doors[at];
         let text = |error: signet_api::client::ClientError| error.to_string();
@@ -133,17 +186,17 @@ impl Client {
             }
             Kind::X509Svid => {
                 let wanted = NewX509Svid { entry: "workload".parse().unwrap(), csr: request(&[]).1 };
-                let agent = self.agent.grpc_at(grpc).await.map_err(text)?;
+                let agent = self.agent().grpc_at(grpc).await.map_err(text)?;
                 agent.new_x509_svids(vec![wanted]).await.map_err(text)?.remove(0).map(|_| ()).map_err(text)
             }
             Kind::JwtSvid => {
-                let agent = self.agent.grpc_at(grpc).await.map_err(text)?;
+                let agent = self.agent().grpc_at(grpc).await.map_err(text)?;
                 let entry = "workload".parse().unwrap();
                 agent.new_jwt_svid(&entry, &["someone".to_owned()]).await.map(|_| ()).map_err(text)
             }
             Kind::Exchange => {
                 let form = exchange_form(&self.token, "example.org", "orders.read");
-                let answer = self.agent.https_at(https).exchange(&form).await.map_err(text)?;
+                let answer = self.agent().https_at(https).exchange(&form).await.map_err(text)?;
                 txn_token(&answer).map(|_| ())
             }
         }
@@ -157,4 +210,5 @@ fn rounds() -> u32 {
 const AGENT: &str = "spiffe://example.org/host/one";
 /// A request that takes longer than this, retries included, has failed.
 const PATIENCE: Duration = Duration::from_secs(15);
+const RENEW: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(4);

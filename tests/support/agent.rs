@@ -1,5 +1,7 @@
 //! Workloads and agents: keys, CSRs, SVIDs, and connections to the nodes' public doors.
 
+use std::path::Path;
+
 use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
@@ -26,7 +28,12 @@ impl Agent {
 
     /// As [`minted`](Self::minted), for so many seconds, at a node that may be down.
     pub(crate) async fn try_minted(node: &Node, spiffe_id: &str, ttl_secs: u32) -> Result<Self, String> {
-        let admin = AdminClient::connect(&node.socket()).await.map_err(|e| e.to_string())?;
+        Self::minted_at(&node.socket(), spiffe_id, ttl_secs).await
+    }
+
+    /// As [`try_minted`](Self::try_minted), at the node with this admin socket.
+    pub(crate) async fn minted_at(socket: &Path, spiffe_id: &str, ttl_secs: u32) -> Result<Self, String> {
+        let admin = AdminClient::connect(socket).await.map_err(|e| e.to_string())?;
         let (key, csr) = request(&[spiffe_id]);
         let svid = admin.mint_x509_svid(csr, ttl_secs).await.map_err(|e| e.to_string())?;
         let bundle = admin.bundle().await.map_err(|e| e.to_string())?;

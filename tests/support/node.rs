@@ -46,6 +46,8 @@ pub(crate) struct Settings {
 pub(crate) struct Keys {
     /// Its URI.
     pub(crate) backend: String,
+    /// More lines of the section `[keys]`.
+    pub(crate) more: String,
     /// What a program needs in its environment to reach it.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Keys {
 impl Keys {
     /// A key-encryption key in this file.
     pub(crate) fn file(path: &Path) -> Self {
-        Self { backend: format!("file:{}", path.display()), environment: Vec::new() }
+        Self { backend: format!("file:{}", path.display()), ..Self::default() }
     }
 }
 
@@ -84,7 +86,7 @@ impl Node {
         };
         let config = format!(
             "data_dir = {:?}\n[peer]\nlisten = {peer:?}\n[grpc]\nlisten = {:?}\n[https]\nlisten = {https:?}\n\
-             names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = {:?}\n\
+             names = [\"{}\", \"localhost\"]\n[admin]\nsocket = {:?}\nhttp = {:?}\n[keys]\nbackend = {:?}\n{}\n\
              [trust_domain]\nname = {:?}\ntoken_issuer = {TOKEN_ISSUER:?}\nissuance_lease = {:?}\n{}\n{}",
             node.data(),
             node.grpc,
@@ -92,6 +94,7 @@ impl Node {
             node.socket(),
             node.admin_http,
             settings.keys.backend,
+            settings.keys.more,
             settings.trust_domain,
             settings.issuance_lease,
             settings.more,
@@ -100,6 +103,14 @@ impl Node {
         );
         std::fs::write(node.config(), config).unwrap();
         node
+    }
+
+    /// What the next process finds in its section `[keys]`.
+    pub(crate) fn set_keys(&self, lines: &str) {
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        let (before, rest) = config.split_once("[keys]\n").unwrap();
+        let (_, after) = rest.split_once("[trust_domain]\n").unwrap();
+        std::fs::write(self.config(), format!("{before}[keys]\n{lines}\n[trust_domain]\n{after}")).unwrap();
     }
 
     pub(crate) fn config(&self) -> PathBuf {

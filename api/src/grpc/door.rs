@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::load::{Held, Load, Metered, Slot};
 use crate::methods::{self, Method, Target, Who};
 use crate::proto::authority::authorities_server::AuthoritiesServer;
+use crate::proto::authority::recipients_server::RecipientsServer;
 use crate::proto::bundle::bundle_server::BundleServer;
 use crate::proto::cluster::cluster_server::ClusterServer;
 use crate::proto::entry::entry_server::EntryServer;
@@ -99,6 +100,7 @@ pub(super) struct Door {
     policy: PolicyServer<Handler>,
     snapshot: SnapshotServer<Handler>,
     authority: AuthoritiesServer<Handler>,
+    recipient: RecipientsServer<Handler>,
     local_authority: LocalAuthorityServer<Handler>,
     ops: OpsServer<Handler>,
     health: HealthServer<HealthAnswers>,
@@ -134,6 +136,7 @@ impl Door {
             ops: OpsServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             snapshot: SnapshotServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             authority: AuthoritiesServer::from_arc(handler.clone()).max_decoding_message_size(limit),
+            recipient: RecipientsServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             local_authority: LocalAuthorityServer::from_arc(handler.clone()).max_decoding_message_size(limit),
             policy: PolicyServer::from_arc(handler).max_decoding_message_size(limit),
             health: parts.health.clone(),
@@ -161,6 +164,7 @@ impl Door {
             Target::Ops => self.ops.clone().call(request),
             Target::Snapshot => self.snapshot.clone().call(request),
             Target::Authority => self.authority.clone().call(request),
+            Target::Recipient => self.recipient.clone().call(request),
             Target::LocalAuthority => self.local_authority.clone().call(request),
             Target::Health => self.health.clone().call(request),
             Target::Reflection => match self.reflection.clone() {

@@ -58,4 +58,8 @@ pub struct Authorities {
     pub bounds: Vec<Bound>,
     /// The authority that was changed, or would be.
     pub changed: Option<AuthorityRef>,
+    /// Calls of key backends by the answering node in the last hour.
+    pub kms_calls: u64,
+    /// What operators should know, each a sentence.
+    pub notes: Vec<String>,
 }

@@ -19,6 +19,8 @@ pub(crate) fn from_authorities(told: Authorities) -> wire::State {
         requests: told.hierarchy.requests.iter().map(from_request).collect(),
         past: told.hierarchy.past.iter().map(from_past).collect(),
         changed: told.changed.as_ref().map(from_name),
+        kms_calls: told.kms_calls,
+        notes: told.notes,
     }
 }
 
@@ -56,7 +58,8 @@ pub(crate) fn from_name(name: &AuthorityRef) -> wire::Name {
 
 fn from_authority(authority: &Authority) -> wire::Authority {
     let kept_by = match &authority.key {
-        StoredKey::InBackend { backend, .. } => vec![backend.clone()],
+        StoredKey::InBackend { recipient: Some(recipient), .. } => vec![recipient.clone()],
+        StoredKey::InBackend { backend, recipient: None, .. } => vec![backend.clone()],
         StoredKey::Wrapped { for_recipients } => for_recipients.iter().map(|one| one.recipient.clone()).collect(),
     };
     let life = &authority.life;

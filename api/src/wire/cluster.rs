@@ -28,6 +28,7 @@ pub(crate) fn from_status(status: ClusterStatus) -> wire::ClusterStatus {
         stale: status.stale,
         membership: status.membership,
         nodes: status.nodes.into_iter().map(node).collect(),
+        notes: status.notes,
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) fn status(status: wire::ClusterStatus) -> ClusterStatus {
         stale: status.stale,
         membership: status.membership,
         nodes: status.nodes.into_iter().map(node).collect(),
+        notes: status.notes,
     }
 }
 

@@ -10,6 +10,7 @@ use signet_api::proto::local_authority::{
 use signet_api::service::{Authorities, AuthorityChange};
 use signet_model::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
 use signet_model::command::{AuthorityRef, Settings};
+use signet_model::recipient::Recipients;
 use signet_model::rotation::Hierarchy;
 use signet_model::time::UnixTime;
 use tonic::Code;
@@ -54,8 +55,10 @@ pub(crate) fn sample() -> Authorities {
         requests: Vec::new(),
         epochs: std::collections::BTreeMap::new(),
         past: Vec::new(),
+        recipients: Recipients::default(),
     };
-    Authorities { now, plan: hierarchy.plan(now), bounds: hierarchy.bounds(now), hierarchy, changed: None }
+    let (plan, bounds) = (hierarchy.plan(now), hierarchy.bounds(now));
+    Authorities { now, plan, bounds, hierarchy, changed: None, kms_calls: 3, notes: Vec::new() }
 }
 
 /// The sample after a change: as before, and naming what it was about.

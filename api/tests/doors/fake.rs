@@ -8,8 +8,8 @@ use signet_api::health::Health;
 use signet_api::ops::{Check, DebugFile, Ops, UpgradeLevel, UpgradeNode, UpgradeStatus, Verdict};
 use signet_api::service::{
     Authorities, AuthorityChange, BackupStatus, Call, ChangeHow, ClusterHash, ClusterStatus, Document, Drained,
-    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, NodeStatus, Page, Service,
-    SnapshotStream, TimeReset, TokenAnswer,
+    EntryFilter, EntryPage, JoinToken, MemberChange, MembersChanged, NewX509Svid, NodeStatus, Page, RecipientChange,
+    RecipientsShown, Service, SnapshotStream, TimeReset, TokenAnswer,
 };
 use signet_model::caller::Caller;
 use signet_model::command::{EntryChange, EntryOutcome};
@@ -302,6 +302,21 @@ impl Service for Fake {
         self.note(if dry_run { "try_authority" } else { "change_authority" }, call)?;
         Ok(crate::authorities::changed(change))
     }
+
+    async fn recipients(&self, call: &Call) -> Result<RecipientsShown, Refusal> {
+        self.note("recipients", call)?;
+        Ok(crate::recipients::sample())
+    }
+
+    async fn change_recipients(
+        &self,
+        call: &Call,
+        change: RecipientChange,
+        dry_run: bool,
+    ) -> Result<RecipientsShown, Refusal> {
+        self.note(if dry_run { "try_recipients" } else { "change_recipients" }, call)?;
+        Ok(RecipientsShown { changed: Some(format!("{change:?}")), ..crate::recipients::sample() })
+    }
 }
 
 #[async_trait]
@@ -390,6 +405,7 @@ fn status() -> ClusterStatus {
         term: 4,
         stale: true,
         membership: 5,
+        notes: vec!["a note".into()],
         nodes: vec![node(1, "follower"), node(2, "leader"), node(3, "learner"), node(4, "unreachable")],
     }
 }

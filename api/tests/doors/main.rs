@@ -19,6 +19,7 @@ mod node;
 mod ops;
 mod overload;
 mod pki;
+mod recipients;
 mod retries;
 mod statuses;
 mod tls;

@@ -18,6 +18,7 @@ pub use timing::CLOCK_TOLERANCE;
 use crate::authority::{Authority, AuthorityKind, KeyId, Slot};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Epochs, Settings};
+use crate::recipient::Recipients;
 use crate::time::UnixTime;
 
 /// Somebody asked that the active authority of a kind be replaced. Gone once it is. Stored form.
@@ -82,6 +83,8 @@ pub struct Hierarchy {
     pub epochs: Epochs,
     /// The latest of those that are no more, the oldest first.
     pub past: Vec<PastAuthority>,
+    /// For whom keys are wrapped, and where roots are made.
+    pub recipients: Recipients,
 }
 
 impl Hierarchy {
@@ -118,6 +121,12 @@ impl Hierarchy {
     pub fn under<'a>(&'a self, root: &'a KeyId) -> impl Iterator<Item = &'a Authority> {
         self.of(AuthorityKind::X509Issuing)
             .filter(move |authority| authority.life.issuer.is_empty() || authority.life.issuer == *root)
+    }
+
+    /// Whether the key of `root` is where new roots are made, as far as is known.
+    pub(crate) fn is_in_place(&self, root: &Authority) -> bool {
+        let home = &self.recipients.roots;
+        home.is_empty() || Recipients::holds_root(home, root)
     }
 
     /// Whether the active issuing CA is under another root than the active one.

@@ -93,6 +93,17 @@ impl Hierarchy {
         Some(self.window_of(active, prepared.published_at(), now))
     }
 
+    /// Whether a key that is to be made is made also when it cannot be wrapped for every recipient now. At first it waits
+    /// for those that are away; when that has lasted for a sixth of the active key's life, or the old key must go, it does
+    /// not, as long as one is there.
+    #[must_use]
+    pub fn goes_on_without(&self, step: &Step, now: UnixTime) -> bool {
+        let Some(active) = self.active(step.kind) else { return true };
+        let late = now >= self.renewal(active).after(active.lifetime() / 6);
+        let emergency = self.request(step.kind).is_some_and(|request| request.emergency);
+        late || emergency || active.not_after <= now
+    }
+
     fn plan_in_memory(&self, kind: AuthorityKind, now: UnixTime, steps: &mut Vec<Step>) {
         let Some(active) = self.active(kind) else { return };
         let mut candidate: Option<&Authority> = None;
@@ -127,26 +138,36 @@ impl Hierarchy {
         let Some(active) = self.active(kind) else { return };
         let standbys = self.in_order_of_making(kind);
         let fresh = |root: &Authority| root.not_after.since(now) > root.lifetime() / 2;
-        let newest = standbys.last().copied();
-        match standbys.iter().rfind(|root| fresh(root)) {
+        let ready = standbys.iter().rfind(|root| fresh(root) && self.is_in_place(root)).copied();
+        match ready {
             Some(standby) => {
                 let due = standby.not_after.before(standby.lifetime() / 2).max(now);
                 let why = "the standby root has reached half of its life";
                 steps.push(Step { kind, action: Action::Prepare, id: None, due, deadline: None, why });
             }
             None => {
-                let why = "a standby root is always published";
+                let elsewhere = standbys.iter().any(|root| fresh(root));
+                let why = if elsewhere {
+                    "roots are made in another backend now"
+                } else {
+                    "a standby root is always published"
+                };
                 steps.push(Step { kind, action: Action::Prepare, id: None, due: now, deadline: None, why });
             }
         }
-        let Some(newest) = newest else { return };
+        let Some(newest) = ready.or_else(|| standbys.last().copied()) else { return };
         let known = newest.published_at().after(self.settings.publication(kind, true));
         for older in standbys.iter().filter(|root| root.id != newest.id) {
             let due = if fresh(newest) { known } else { now };
             steps.push(step(older, Action::Discard, due, "there is a newer standby root"));
         }
         if newest.not_after > now {
-            let window = self.window_of(active, newest.published_at(), now);
+            let mut window = self.window_of(active, newest.published_at(), now);
+            if !self.is_in_place(newest) {
+                // It is to be replaced by one where roots are made now. Better it than none.
+                window.due = window.due.max(active.not_after);
+                window.deadline = window.deadline.max(window.due);
+            }
             let mut activate = step(newest, Action::Activate, window.due, self.why(active, now));
             activate.deadline = Some(window.deadline);
             steps.push(activate);

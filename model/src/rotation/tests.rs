@@ -1,4 +1,5 @@
 mod examples;
 mod properties;
+mod recipients;
 mod stored;
 mod world;

@@ -7,6 +7,7 @@ mod authorities;
 mod entries;
 mod issuance;
 mod policy;
+mod recipients;
 mod requests;
 mod rotation;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use authorities::{authorities, epoch, trust_bundle};
 pub use entries::{children, entries_by_spiffe_id, entry, list, merged};
 pub use issuance::{IssuanceBatch, committed_position, issuance_batches};
 pub use policy::{StoredPolicy, policy};
+pub use recipients::{backends, recipients};
 pub use requests::first_outcome;
 pub use rotation::hierarchy;
 pub use verify::{Findings, SHOWN_PROBLEMS, SpaceFindings, verify};
@@ -71,6 +73,11 @@ fn carry_out(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) ->
         | Command::RetireAuthority { .. }
         | Command::RequestRotation { .. }
         | Command::ReportUnwrapped { .. } => rotation::apply(rows, position, proposal),
+        Command::AddRecipient { .. }
+        | Command::RemoveRecipient { .. }
+        | Command::RewrapKeys { .. }
+        | Command::ReportBackends { .. }
+        | Command::PlaceRoots { .. } => recipients::apply(rows, position, proposal),
     }
 }
 
@@ -96,6 +103,7 @@ fn establish(
     for authority in first {
         authorities::add_first(rows, position, authority)?;
     }
+    recipients::establish(rows, position.at)?;
     Ok(Outcome::Done)
 }
 

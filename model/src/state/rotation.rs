@@ -2,7 +2,7 @@
 //! the plan is made from, so that neither a person nor an outdated leader can do what the plan would not.
 
 use super::authorities::{self, authority, changed, kind_number, put, remove};
-use super::{Position, epoch, load, settings, store};
+use super::{Position, epoch, load, recipients, settings, store};
 use crate::authority::{Authority, AuthorityKind, Life, Slot};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, Outcome, Proposal};
@@ -23,6 +23,7 @@ pub fn hierarchy(rows: &dyn Rows) -> Result<Option<Hierarchy>, StoredFormError> 
         requests: Vec::new(),
         epochs: std::collections::BTreeMap::new(),
         past: Vec::new(),
+        recipients: recipients::recipients(rows)?,
     };
     for kind in AuthorityKind::ALL {
         hierarchy.authorities.extend(super::authorities(rows, *kind)?);
@@ -58,7 +59,12 @@ pub(super) fn apply(
             change.request(rows, kinds, reason, *emergency, *revoke_after_secs)
         }
         Command::ReportUnwrapped { node, authorities } => report(rows, *node, authorities)?,
-        Command::Establish { .. }
+        Command::AddRecipient { .. }
+        | Command::RemoveRecipient { .. }
+        | Command::RewrapKeys { .. }
+        | Command::ReportBackends { .. }
+        | Command::PlaceRoots { .. }
+        | Command::Establish { .. }
         | Command::CreateEntries { .. }
         | Command::UpdateEntries { .. }
         | Command::DeleteEntries { .. }
@@ -99,7 +105,9 @@ impl Change<'_> {
             issuer: new.life.issuer.clone(),
             ..Life::default()
         };
-        put(rows, &Authority { life, ..new.clone() });
+        let mut new = Authority { life, ..new.clone() };
+        allowed!(self.hierarchy.recipients.keep_wrappings(&mut new));
+        put(rows, &new);
         changed(rows, new.kind)?;
         Ok(Ok(()))
     }

@@ -9,6 +9,7 @@ use super::{IssuanceBatch, StoredPolicy, entries, epoch, requests, settings};
 use crate::authority::{Authority, AuthorityKind};
 use crate::entry::{EntryId, RegistrationEntry};
 use crate::policy::Policy;
+use crate::recipient::{NodeBackends, Recipients};
 use crate::record::IssuanceRecord;
 use crate::rotation::{PastAuthority, RotationRequest};
 use crate::rows::{Rows, Space};
@@ -192,6 +193,8 @@ impl Judge<'_> {
             b"bundle_sequence" => from_bytes::<u64>(value).map(|_| ()),
             key if key.starts_with(b"epoch/") => from_bytes::<u64>(value).map(|_| ()),
             key if key.starts_with(b"rotation/") => from_bytes::<RotationRequest>(value).map(|_| ()),
+            b"recipients" => from_bytes::<Recipients>(value).map(|_| ()),
+            key if key.starts_with(b"backends/") => from_bytes::<NodeBackends>(value).map(|_| ()),
             key if key.starts_with(b"past/") => from_bytes::<PastAuthority>(value).map(|_| ()),
             _ => {
                 self.unjudged += 1;

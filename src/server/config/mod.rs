@@ -25,7 +25,7 @@ pub(crate) use self::backups::{BackupsConfig, PlaceConfig, S3Config};
 pub(crate) use self::disk::DiskConfig;
 pub(crate) use self::grpc::GrpcConfig;
 pub(crate) use self::https::HttpsConfig;
-pub(crate) use self::keys::KeysConfig;
+pub(crate) use self::keys::{KeyBackend, KeysConfig};
 pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::log::{LogConfig, LogFormat};
 pub(crate) use self::peer::PeerConfig;

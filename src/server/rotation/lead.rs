@@ -17,11 +17,13 @@ use super::Rotation;
 use crate::clock;
 use crate::server::ledger;
 
-/// What the leader's task remembers between its looks: only what it logged.
+/// What the leader's task remembers between its looks.
 #[derive(Debug, Default)]
 struct Lead {
     /// When a failure was last said aloud, boot clock.
     said: Option<Duration>,
+    /// When keys were last wrapped for recipients that they lacked, or that failed, boot clock.
+    rewrapped: Option<Duration>,
 }
 
 impl Rotation {
@@ -43,10 +45,12 @@ impl Rotation {
     /// Does what is due, and answers when to look again.
     async fn tick(&self, lead: &mut Lead) -> Duration {
         if self.node.local_status().role != Role::Leader || self.live.current().is_none() {
+            self.waiting.ends();
             return LOOK;
         }
         for _ in 0..STEPS_AT_ONCE {
             let Ok((hierarchy, now)) = self.look(PATIENCE).await else { return RETRY };
+            self.rewrap_now_and_then(lead, &hierarchy).await;
             let plan = hierarchy.plan(now);
             let mut failed = false;
             let mut done = false;
@@ -59,9 +63,15 @@ impl Rotation {
                     Ok(false) => {}
                     Err(refusal) => {
                         failed = true;
+                        if refusal.reason != Reason::Conflict {
+                            self.waiting.waits(step, now, &refusal);
+                        }
                         lead.complain(step, &refusal);
                     }
                 }
+            }
+            if !failed && !done {
+                self.waiting.ends();
             }
             if !done {
                 let next = plan.iter().map(|step| step.due).find(|due| *due > now);
@@ -72,6 +82,22 @@ impl Rotation {
         SOON
     }
 
+    /// Wraps keys for recipients that they lack, but does not ask a backend that fails at every look.
+    async fn rewrap_now_and_then(&self, lead: &mut Lead, hierarchy: &Hierarchy) {
+        let now = clock::boottime();
+        if lead.rewrapped.is_some_and(|last| now.saturating_sub(last) < REWRAP_AGAIN) {
+            return;
+        }
+        if let Some(command) = self.rewrapped(hierarchy).await {
+            lead.rewrapped = Some(now);
+            if let Some(command) = command
+                && let Err(refusal) = self.propose(command).await
+            {
+                tracing::debug!(%refusal, "keys were not wrapped for every recipient");
+            }
+        }
+    }
+
     /// Whether the step was done; `false`: it waits for something.
     async fn carry_out(&self, hierarchy: &Hierarchy, now: UnixTime, step: &Step) -> Result<bool, Refusal> {
         let expected_epoch = hierarchy.epoch(step.kind);
@@ -79,7 +105,8 @@ impl Rotation {
             if step.action != Action::Prepare {
                 return Ok(false);
             }
-            let authority = self.make(hierarchy, step.kind, now).await?;
+            let content = hierarchy.goes_on_without(step, now);
+            let authority = self.make(hierarchy, step.kind, content, now).await?;
             let id = authority.id.clone();
             self.propose(Command::PrepareAuthority { authority, expected_epoch }).await?;
             say(step, &id);
@@ -119,7 +146,7 @@ impl Rotation {
         (missing.is_empty() || late).then_some(voters)
     }
 
-    async fn propose(&self, command: Command) -> Result<(), Refusal> {
+    pub(super) async fn propose(&self, command: Command) -> Result<(), Refusal> {
         let id = self.node.identity().map_or(0, |identity| identity.node_id);
         ledger::propose_as(&self.node, Caller::Node { node: id }, command, PATIENCE).await.map(drop)
     }
@@ -146,5 +173,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
+const REWRAP_AGAIN: Duration = Duration::from_mins(1);
 const STEPS_AT_ONCE: usize = 32;
 const SAY_AGAIN: Duration = Duration::from_mins(1);

@@ -1,14 +1,16 @@
 //! Makes authorities: keys in this node's memory or in the backend, certificates signed by the root.
 
 use signet_kms::issuing::IssuingKey;
-use signet_kms::{Algorithm, Backend, Digest, KeyReference, KmsError};
+use signet_kms::{Algorithm, Digest, KeyReference, KmsError};
 use signet_model::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
 use signet_model::command::Settings;
 use signet_model::jwk;
+use signet_model::recipient::Recipients;
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
 use signet_model::x509::{IssuerView, SerialNumber, SubjectPublicKey, TbsCertificate, ca};
 
+use crate::server::backends::{Backends, Opened};
 use crate::server::dice;
 use crate::server::keyring::context;
 
@@ -16,7 +18,11 @@ use crate::server::keyring::context;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct Maker<'a> {
     pub(in crate::server) settings: &'a Settings,
-    pub(in crate::server) backend: &'a dyn Backend,
+    pub(in crate::server) backends: &'a Backends,
+    /// For whom issuing keys are wrapped, and where roots are made.
+    pub(in crate::server) recipients: &'a Recipients,
+    /// Be content when a key is wrapped for one of them: the leader wraps it for the others when they are back.
+    pub(in crate::server) content: bool,
     pub(in crate::server) now: UnixTime,
 }
 
@@ -28,45 +34,35 @@ impl Maker<'_> {
     pub(in crate::server) async fn root(&self, slot: Slot) -> Result<Authority, Refusal> {
         let kind = AuthorityKind::X509Root;
         let label = format!("{} {kind} {}", self.settings.trust_domain, self.settings.cluster_id);
-        let key = self.backend.create(&label, Algorithm::EcdsaP256).await.map_err(backend_failed)?;
-        let public_key = self.backend.public_key(&key).await.map_err(backend_failed)?;
-        let certificate = self.ca_certificate(kind, &public_key, None, &key).await?;
-        let stored = StoredKey::InBackend { backend: self.backend.backend().to_owned(), reference: key.0 };
+        let home = self.backends.of(&self.recipients.roots)?;
+        let key = home.backend().create(&label, Algorithm::EcdsaP256).await.map_err(backend_failed)?;
+        let public_key = home.backend().public_key(&key).await.map_err(backend_failed)?;
+        let certificate = self.ca_certificate(kind, &public_key, None, (&home, &key)).await?;
+        let (backend, recipient) = (home.backend().backend().to_owned(), Some(home.recipient.clone()));
+        let stored = StoredKey::InBackend { backend, reference: key.0, recipient };
         self.authority(kind, slot, public_key, certificate, stored)
     }
 
-    /// An issuing CA under `root`. Waits for two calls of the backend.
+    /// An issuing CA under `root`. Waits for a signature, and for a wrapping for each recipient.
     ///
     /// # Errors
-    /// The backend failed, or it is not the one that holds the root's key. Nothing was changed.
+    /// A backend failed, or this node has not the one that holds the root's key. Nothing was changed.
     pub(in crate::server) async fn x509_issuing(&self, root: &Authority, slot: Slot) -> Result<Authority, Refusal> {
         let kind = AuthorityKind::X509Issuing;
-        let reference = match &root.key {
-            StoredKey::InBackend { backend, reference } if backend == self.backend.backend() => {
-                KeyReference(reference.clone())
-            }
-            StoredKey::InBackend { backend, .. } => {
-                let detail = format!(
-                    "the key of {kind} {} is in a backend {backend:?}, and this node's keys.backend is {:?}: configure the backend of this cluster",
-                    root.id,
-                    self.backend.backend()
-                );
-                return Err(Refusal::new(Reason::FailedPrecondition, detail));
-            }
-            StoredKey::Wrapped { .. } => {
-                return Err(internal(format!("the root {} is stored as a wrapped key", root.id)));
-            }
+        let StoredKey::InBackend { reference, .. } = &root.key else {
+            return Err(internal(format!("the root {} is stored as a wrapped key", root.id)));
         };
+        let (home, reference) = (self.backends.of_root(root)?, KeyReference(reference.clone()));
         let issuer =
             IssuerView::new(&root.certificate, &root.public_key, &self.settings.trust_domain).map_err(internal)?;
         let (key, pkcs8) = IssuingKey::generate().map_err(internal)?;
-        let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), &reference).await?;
+        let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), (&home, &reference)).await?;
         let mut authority = self.wrapped(kind, slot, &key, &pkcs8, certificate).await?;
         authority.life.issuer.clone_from(&root.id);
         Ok(authority)
     }
 
-    /// A key that signs tokens. Waits for one call of the backend.
+    /// A key that signs tokens. Waits for a wrapping for each recipient.
     ///
     /// # Errors
     /// As [`x509_issuing`](Self::x509_issuing).
@@ -75,13 +71,13 @@ impl Maker<'_> {
         self.wrapped(kind, slot, &key, &pkcs8, Vec::new()).await
     }
 
-    /// A CA certificate, signed by the root key in the backend.
+    /// A CA certificate, signed by the root key in its backend.
     async fn ca_certificate(
         &self,
         kind: AuthorityKind,
         public_key: &[u8],
         issuer: Option<&IssuerView>,
-        root: &KeyReference,
+        (home, root): (&Opened, &KeyReference),
     ) -> Result<Vec<u8>, Refusal> {
         let public_key = SubjectPublicKey::from_spki(public_key).map_err(internal)?;
         let tbs: TbsCertificate = ca::Template {
@@ -93,7 +89,7 @@ impl Maker<'_> {
         }
         .to_be_signed();
         let digest = Digest::Sha256(tbs.digest());
-        let signature = self.backend.sign_digest(root, &digest).await.map_err(backend_failed)?;
+        let signature = home.backend().sign_digest(root, &digest).await.map_err(backend_failed)?;
         let signature = signature.try_into().map_err(|_| internal("the root's key is not ECDSA P-256"))?;
         Ok(tbs.assemble(&signature))
     }
@@ -109,10 +105,29 @@ impl Maker<'_> {
         let nothing_yet = StoredKey::Wrapped { for_recipients: Vec::new() };
         let mut authority = self.authority(kind, slot, key.public_key().to_vec(), certificate, nothing_yet)?;
         let context = context(self.settings.trust_domain.as_str(), &self.settings.cluster_id, &authority);
-        let blob = self.backend.wrap(pkcs8, &context).await.map_err(backend_failed)?;
-        let recipient = self.backend.recipient().await.map_err(backend_failed)?;
-        authority.key = StoredKey::Wrapped { for_recipients: vec![WrappedKey { recipient, blob }] };
+        let mut for_recipients = Vec::new();
+        for recipient in &self.recipients.list {
+            match self.wrap(&recipient.id, pkcs8, &context).await {
+                Ok(wrapped) => for_recipients.push(wrapped),
+                Err(cause) if self.content => {
+                    tracing::warn!(%kind, recipient = %recipient.id, "a new key is not wrapped for this recipient yet: {cause}");
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+        if for_recipients.is_empty() {
+            let detail =
+                format!("no authority was made: no recipient's key backend can be used: {}", self.backends.described());
+            return Err(Refusal::new(Reason::FailedPrecondition, detail));
+        }
+        authority.key = StoredKey::Wrapped { for_recipients };
         Ok(authority)
+    }
+
+    async fn wrap(&self, recipient: &str, pkcs8: &[u8], context: &[u8]) -> Result<WrappedKey, Refusal> {
+        let opened = self.backends.of(recipient)?;
+        let blob = opened.backend().wrap(pkcs8, context).await.map_err(backend_failed)?;
+        Ok(WrappedKey { recipient: recipient.to_owned(), blob })
     }
 
     fn authority(

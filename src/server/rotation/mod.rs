@@ -6,12 +6,13 @@
 mod lead;
 mod make;
 mod report;
+mod rewrap;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use signet_api::service::{Authorities, AuthorityChange, Call};
-use signet_kms::Backend;
 use signet_model::authority::{Authority, AuthorityKind, Slot};
 use signet_model::caller::Caller;
 use signet_model::command::{AuthorityRef, Command};
@@ -23,6 +24,8 @@ use signet_raft::{Node, Role};
 
 pub(super) use self::make::Maker;
 pub(super) use self::report::keep as report;
+pub(super) use self::waiting::Waiting;
+use super::backends::Backends;
 use super::issue::not_initialized;
 use super::ledger;
 use super::live::LiveState;
@@ -32,7 +35,8 @@ use super::live::LiveState;
 pub(crate) struct Rotation {
     pub(crate) node: Node,
     pub(crate) live: Arc<LiveState>,
-    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) backends: Arc<Backends>,
+    pub(crate) waiting: Waiting,
 }
 
 impl Rotation {
@@ -42,7 +46,7 @@ impl Rotation {
     /// No quorum, or no trust domain yet.
     pub(crate) async fn show(&self, call: &Call) -> Result<Authorities, Refusal> {
         let (hierarchy, now) = self.look(ledger::timeout(call)).await?;
-        Ok(told(hierarchy, now, None))
+        Ok(self.told(hierarchy, now, None))
     }
 
     /// Changes an authority on behalf of `call`'s caller, or shows what that would bring.
@@ -57,16 +61,16 @@ impl Rotation {
     ) -> Result<Authorities, Refusal> {
         let (hierarchy, now) = self.look(ledger::timeout(call)).await?;
         if !dry_run && ledger::done_before(&self.node.view(), call)?.is_some() {
-            return Ok(told(hierarchy, now, None));
+            return Ok(self.told(hierarchy, now, None));
         }
         let (command, changed) = self.command(&hierarchy, now, change, dry_run).await?;
         if dry_run {
             let planned = self.tried(call.caller.clone(), now, command)?;
-            return Ok(told(planned, now, changed));
+            return Ok(self.told(planned, now, changed));
         }
         ledger::propose(&self.node, call, command).await?;
         let (hierarchy, now) = self.look(ledger::timeout(call)).await?;
-        Ok(told(hierarchy, now, changed))
+        Ok(self.told(hierarchy, now, changed))
     }
 
     /// Replaces every key that is in nodes' memory, because somebody who knew them should no longer: for the removal of
@@ -99,7 +103,7 @@ impl Rotation {
     }
 
     /// The hierarchy and cluster time, as a quorum confirms them.
-    async fn look(&self, timeout: Duration) -> Result<(Hierarchy, UnixTime), Refusal> {
+    pub(super) async fn look(&self, timeout: Duration) -> Result<(Hierarchy, UnixTime), Refusal> {
         let grant = self.node.lease(timeout).await.map_err(ledger::not_read)?;
         let hierarchy = state::hierarchy(&self.node.view()).map_err(ledger::damaged)?.ok_or_else(not_initialized)?;
         Ok((hierarchy, grant.cluster_time))
@@ -116,7 +120,7 @@ impl Rotation {
         Ok(match change {
             AuthorityChange::Prepare { kind } => {
                 let authority =
-                    if dry_run { sketch(hierarchy, kind, now) } else { self.make(hierarchy, kind, now).await? };
+                    if dry_run { sketch(hierarchy, kind, now) } else { self.make(hierarchy, kind, false, now).await? };
                 let name = AuthorityRef { kind, id: authority.id.clone() };
                 (Command::PrepareAuthority { authority, expected_epoch: hierarchy.epoch(kind) }, Some(name))
             }
@@ -140,7 +144,7 @@ impl Rotation {
     }
 
     /// The hierarchy as it would be after `command`.
-    fn tried(&self, caller: Caller, now: UnixTime, command: Command) -> Result<Hierarchy, Refusal> {
+    pub(super) fn tried(&self, caller: Caller, now: UnixTime, command: Command) -> Result<Hierarchy, Refusal> {
         use rows::{Rows as _, RowsMut as _, Space};
         let view = self.node.view();
         let mut copy = rows::MemoryRows::default();
@@ -160,8 +164,15 @@ impl Rotation {
     }
 
     /// A new authority, prepared.
-    async fn make(&self, hierarchy: &Hierarchy, kind: AuthorityKind, now: UnixTime) -> Result<Authority, Refusal> {
-        let maker = Maker { settings: &hierarchy.settings, backend: &*self.backend, now };
+    async fn make(
+        &self,
+        hierarchy: &Hierarchy,
+        kind: AuthorityKind,
+        content: bool,
+        now: UnixTime,
+    ) -> Result<Authority, Refusal> {
+        let recipients = &hierarchy.recipients;
+        let maker = Maker { settings: &hierarchy.settings, backends: &self.backends, recipients, content, now };
         match kind {
             AuthorityKind::X509Root => maker.root(Slot::Prepared).await,
             AuthorityKind::X509Issuing => {
@@ -174,8 +185,14 @@ impl Rotation {
         }
     }
 
+    fn told(&self, hierarchy: Hierarchy, now: UnixTime, changed: Option<AuthorityRef>) -> Authorities {
+        let (plan, bounds) = (hierarchy.plan(now), hierarchy.bounds(now));
+        let notes = self.waiting.note().into_iter().chain(self.backends.notes()).collect();
+        Authorities { now, plan, bounds, hierarchy, changed, kms_calls: self.backends.calls.in_the_last_hour(), notes }
+    }
+
     /// The voters that answer now.
-    async fn living_voters(&self) -> Vec<u64> {
+    pub(super) async fn living_voters(&self) -> Vec<u64> {
         let voters: Vec<u64> =
             self.node.local_status().peers.into_iter().filter(|peer| peer.voter).map(|peer| peer.id).collect();
         let status = self.node.cluster_status(ASK).await;
@@ -186,10 +203,6 @@ impl Rotation {
         let living = status.nodes.into_iter().filter(|node| lives(node.role)).map(|node| node.id);
         living.filter(|node| voters.contains(node)).collect()
     }
-}
-
-fn told(hierarchy: Hierarchy, now: UnixTime, changed: Option<AuthorityRef>) -> Authorities {
-    Authorities { now, plan: hierarchy.plan(now), bounds: hierarchy.bounds(now), hierarchy, changed }
 }
 
 /// What a new authority would be like, without a key, for a plan.

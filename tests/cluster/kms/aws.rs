@@ -17,5 +17,5 @@ async fn a_cluster_on_aws_kms_serves_and_rotates() {
     let backend = format!("awskms:alias/signet/cluster?region=us-east-1,eu-west-1&endpoint={}", server.url());
     let environment = [("AWS_ACCESS_KEY_ID", ACCOUNT), ("AWS_SECRET_ACCESS_KEY", "of no use anywhere")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    serves_and_rotates("AWS KMS", Some(Keys { backend, environment })).await;
+    serves_and_rotates("AWS KMS", Some(Keys { backend, environment, ..Keys::default() })).await;
 }

@@ -3,6 +3,7 @@
 use crate::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, RotationSettings, Settings};
+use crate::recipient::{BackendState, NodeBackends, Recipient, Recipients, Rewrapped};
 use crate::rotation::{PastAuthority, RotationRequest};
 use crate::stored::{from_bytes, to_bytes};
 use crate::time::UnixTime;
@@ -96,6 +97,54 @@ fn commands_about_authorities_load_for_ever() {
     for (command, hex) in commands {
         frozen(&command, hex);
     }
+}
+
+#[test]
+fn recipients_and_what_commands_say_of_them_load_for_ever() {
+    let wrapped = WrappedKey { recipient: "r".into(), blob: vec![3] };
+    let wrapped = vec![Rewrapped { authority: which(), wrapped }];
+    let backends = vec![
+        BackendState { name: "file:/k".into(), recipient: Some("r".into()), problem: String::new() },
+        BackendState { name: "file:/l".into(), recipient: None, problem: "p".into() },
+    ];
+    let recipient = || "r".to_owned();
+    for (command, hex) in [
+        (
+            Command::AddRecipient {
+                recipient: recipient(),
+                wrapped: wrapped.clone(),
+                roots: true,
+                expected_version: 7,
+            },
+            "82181a84617281828202616b8261724103f507",
+        ),
+        (
+            Command::RemoveRecipient { recipient: recipient(), expected_version: 7, voters: vec![1, 3], force: true },
+            "82181b84617207820103f5",
+        ),
+        (Command::RewrapKeys { wrapped }, "82181c8181828202616b8261724103"),
+        (
+            Command::ReportBackends { node: 3, backends: backends.clone() },
+            "82181d820382836766696c653a2f6b617260836766696c653a2f6cf66170",
+        ),
+        (Command::PlaceRoots { recipient: recipient(), expected_version: 7 }, "82181e82617207"),
+    ] {
+        frozen(&command, hex);
+    }
+    let first = Recipient { id: recipient(), added_at: UnixTime::from_millis(4), added_by: None };
+    let second = Recipient { added_by: Some(Caller::Node { node: 3 }), ..first.clone() };
+    frozen(
+        &Recipients { version: 2, list: vec![first, second], roots: recipient() },
+        "8302828261720483617204820281036172",
+    );
+    frozen(
+        &NodeBackends { node: 3, at: UnixTime::from_millis(4), backends },
+        "83030482836766696c653a2f6b617260836766696c653a2f6cf66170",
+    );
+    let in_backend =
+        |recipient: Option<String>| StoredKey::InBackend { backend: "file".into(), reference: vec![1], recipient };
+    frozen(&in_backend(None), "8200826466696c654101");
+    frozen(&in_backend(Some(recipient())), "8200836466696c6541016172");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::authority::{Authority, AuthorityKind, KeyId, Life, Slot, StoredKey};
+use crate::authority::{Authority, AuthorityKind, KeyId, Life, Slot, StoredKey, WrappedKey};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, Outcome, Proposal, RotationSettings, Settings};
 use crate::refusal::Refusal;
@@ -29,6 +29,8 @@ pub(super) struct World {
     /// Activated when nothing could be signed any more, so without waiting for verifiers.
     pub(super) waived: BTreeSet<AuthorityRef>,
     made: u64,
+    /// For whom whoever makes a key wraps it; the first is where roots are made.
+    pub(super) recipients: Vec<String>,
 }
 
 /// A node signs from what it has applied, while its lease lasts.
@@ -70,6 +72,10 @@ pub(super) fn name(kind: AuthorityKind, id: &str) -> AuthorityRef {
     AuthorityRef { kind, id: id.to_owned() }
 }
 
+pub(super) fn wrapping(recipient: &str) -> WrappedKey {
+    WrappedKey { recipient: recipient.to_owned(), blob: recipient.as_bytes().to_vec() }
+}
+
 impl World {
     pub(super) fn new() -> Self {
         let mut world = Self {
@@ -82,6 +88,7 @@ impl World {
             revoked: BTreeSet::new(),
             waived: BTreeSet::new(),
             made: 0,
+            recipients: vec!["file:a".into()],
         };
         let mut authorities = Vec::new();
         for (kind, slot) in [
@@ -179,7 +186,17 @@ impl World {
             public_key: Vec::new(),
             certificate: id.clone().into_bytes(),
             id,
-            key: StoredKey::Wrapped { for_recipients: Vec::new() },
+            key: match kind {
+                AuthorityKind::X509Root => StoredKey::InBackend {
+                    backend: "file".into(),
+                    reference: vec![1],
+                    recipient: self.recipients.first().cloned(),
+                },
+                AuthorityKind::X509Issuing | AuthorityKind::JwtSvid | AuthorityKind::TransactionToken => {
+                    let wrapped = self.recipients.iter().map(|recipient| wrapping(recipient));
+                    StoredKey::Wrapped { for_recipients: wrapped.collect() }
+                }
+            },
             created_at: self.now,
             not_after,
             life: Life { issuer, ..Life::default() },
