@@ -172,6 +172,13 @@ python_313() {
   return 1
 }
 
+# The token in software that PKCS#11 is tested against. Its tests look for the module where Debian puts it.
+setup_softhsm() {
+  local missing=()
+  { have softhsm2-util && compgen -G "/usr/lib/softhsm/libsofthsm2.so" >/dev/null; } || missing+=(softhsm2)
+  install_packages "${missing[@]}"
+}
+
 # What makes hosts of namespaces on this machine.
 setup_network() {
   local missing=()

@@ -8,6 +8,8 @@ pub mod aws;
 #[cfg(test)]
 mod conformance;
 pub mod issuing;
+pub mod pkcs11;
+mod private_file;
 pub mod software;
 pub mod uri;
 

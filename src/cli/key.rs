@@ -1,13 +1,14 @@
 //! `signet key`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use signet_kms::software;
+use serde_json::json;
+use signet_kms::{KmsError, software, uri};
 use signet_model::refusal::Reason;
 
 use super::failure::Failure;
-use super::output::print_text;
+use super::output::{Output, print_json, print_text};
 
 /// Key-encryption keys.
 #[derive(Debug, Subcommand)]
@@ -22,17 +23,48 @@ pub(crate) enum Key {
         #[arg(long, value_name = "PATH")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Make the key-encryption key of a backend in hardware, once for the whole cluster. A key that is there stays.
+    Create {
+        /// The backend as `keys.backend` of the nodes has it: pkcs11:token=LABEL;object=KEY?module-path=PATH&pin-source=file:PATH
+        #[arg(value_name = "URI")]
+        uri: String,
+        /// What to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
 }
 
-pub(super) fn run(args: &Key) -> Result<(), Failure> {
-    let Key::Generate { file, passphrase_file } = args;
+pub(super) async fn run(args: &Key) -> Result<(), Failure> {
+    match args {
+        Key::Generate { file, passphrase_file } => generate(file, passphrase_file.as_deref()),
+        Key::Create { uri, output } => create(uri, *output).await,
+    }
+}
+
+async fn create(uri: &str, output: Output) -> Result<(), Failure> {
+    let made = uri::create_wrapping_key(uri).await.map_err(failed)?;
+    let (created, recipient) = (made.created, made.recipient);
+    match output {
+        Output::Json => print_json(&json!({ "created": created, "recipient": recipient })),
+        Output::Table => {
+            let done = if created { "made" } else { "was there already:" };
+            print_text(&format!("{done} {recipient}: every node of the cluster gets the same keys.backend"))
+        }
+    }
+}
+
+fn generate(file: &Path, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let made = match passphrase_file {
         None => software::generate_key_file(file),
         Some(passphrase) => software::generate_protected_key_file(file, passphrase),
     };
-    made.map_err(|error| Failure::new(Reason::FailedPrecondition.code(), error.to_string()))?;
+    made.map_err(failed)?;
     print_text(&format!(
         "wrote {}: give the same file to every node of the cluster, and keep a copy where the nodes are not",
         file.display()
     ))
+}
+
+fn failed(error: KmsError) -> Failure {
+    Failure::new(Reason::FailedPrecondition.code(), error.to_string())
 }

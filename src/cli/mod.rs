@@ -144,7 +144,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Policy(args) => policy::run(args).await,
         Command::Exchange(args) => exchange::run(args).await,
         Command::Token(args) => return token::run(args).await,
-        Command::Key(args) => key::run(&args),
+        Command::Key(args) => key::run(&args).await,
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Debug(args) => debug::run(args).await,

@@ -1,16 +1,17 @@
 //! The test that a whole cluster passes on every key backend: its roots are made and used there, and its issuing keys
 //! are opened there by every node.
 //!
-//! To add a backend: a file `kms/NAME.rs`, whose test sets it up, keeps it in a variable until the end, and gives
+//! To add a backend: a file beside `kms/pkcs11.rs`, whose test sets it up, keeps it in a variable until the end, and gives
 //! [`serves_and_rotates`] its name and the [`Keys`]: its URI, and what a server needs in its environment.
+
+mod aws;
+mod pkcs11;
 
 use std::io::Write as _;
 
 use crate::rotation::{Watch, active, authority, rotated, show};
 use crate::support::cluster::Cluster;
 use crate::support::node::Keys;
-
-mod aws;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_on_a_key_file_serves_and_rotates() {

@@ -4,8 +4,8 @@
 //! the key, sealed under what Argon2id makes of the passphrase and the salt.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::seal::{KEY_BYTES, Purpose, SealingKey};
-use crate::KmsError;
+use crate::{KmsError, private_file};
 
 /// A key-encryption key. Wiped when dropped.
 pub(super) type Key = Zeroizing<[u8; KEY_BYTES]>;
@@ -146,46 +146,8 @@ fn read_passphrase(path: &Path) -> Result<Zeroizing<Vec<u8>>, KmsError> {
     Ok(passphrase)
 }
 
-/// Reads a small file that only we may read. What is checked is the file that was opened, not its name.
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-    let mut file = File::open(path).map_err(|cause| refuse(path, format!("cannot be opened: {cause}")))?;
-    let metadata = file.metadata().map_err(|cause| refuse(path, format!("cannot be examined: {cause}")))?;
-    if !metadata.is_file() {
-        return Err(refuse(path, "is not a file"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let problem = format!(
-            "may be read or written by others (mode {:04o}): run chmod 600 {}",
-            metadata.mode() & 0o7777,
-            path.display()
-        );
-        return Err(refuse(path, problem));
-    }
-    let own = rustix::process::geteuid().as_raw();
-    if metadata.uid() != own && metadata.uid() != ROOT_UID {
-        let problem = format!(
-            "belongs to user id {}, and this program runs as {own}: run chown {own} {}",
-            metadata.uid(),
-            path.display()
-        );
-        return Err(refuse(path, problem));
-    }
-    // One allocation, so that no copy is left behind when a buffer grows.
-    let mut bytes = Zeroizing::new(vec![0; MAX_FILE_BYTES + 1]);
-    let mut length = 0;
-    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(refuse(path, format!("cannot be read: {cause}"))),
-        }
-    }
-    if length > MAX_FILE_BYTES {
-        return Err(refuse(path, format!("is larger than {MAX_FILE_BYTES} bytes: it is not a key file")));
-    }
-    bytes.truncate(length);
-    Ok(bytes)
+    private_file::read(path).map_err(|problem| refuse(path, problem))
 }
 
 /// Writes a new file that only we may read, and has it on disk before it returns.
@@ -227,12 +189,9 @@ fn refuse(path: &Path, problem: impl std::fmt::Display) -> KmsError {
 const FIRST_LINE: &str = "signet key file 1, under a passphrase";
 const SALT_BYTES: usize = 16;
 const MIN_PASSPHRASE_BYTES: usize = 12;
-/// No key file is larger; `/dev/zero` is.
-const MAX_FILE_BYTES: usize = 4096;
 /// 1 GiB: more would be an accident or an attack.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_PASSES: u32 = 64;
-const ROOT_UID: u32 = 0;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,269 @@
+//! Threads for calls that block.
+//!
+//! A PKCS#11 call cannot be given a time-out and cannot be cancelled: a token that hangs keeps the thread that asked it.
+//! So calls run on threads of their own, whoever asked stops waiting after a bound, and a thread that hangs is let
+//! adrift: it counts no more, another one takes its place, and should the call end after all, it joins the others again.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// A few threads, each with a `W` of its own, and a queue before them.
+pub(super) struct Calls<W> {
+    shared: Arc<Shared<W>>,
+}
+
+/// Nobody will hear of the result. What was begun may have been done nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("{MAX_QUEUE} calls wait for it already")]
+    Full,
+    #[error("{MAX_ADRIFT} calls of it hang and never ended; restart this node once the token answers again")]
+    Adrift,
+    #[error("the call did not end within {} s", .0.as_secs())]
+    Overdue(Duration),
+    #[error("the system gave no thread")]
+    NoThread,
+}
+
+struct Shared<W> {
+    state: Mutex<State<W>>,
+    work: Condvar,
+}
+
+struct State<W> {
+    queue: VecDeque<Call<W>>,
+    /// Threads that wait for a call, or will in a moment.
+    idle: usize,
+    /// Calls that threads are at and somebody waits for.
+    running: HashSet<u64>,
+    /// Threads at a call that nobody waits for any more.
+    adrift: usize,
+    next: u64,
+    closed: bool,
+}
+
+struct Call<W> {
+    number: u64,
+    run: Box<dyn FnOnce(&mut W) + Send>,
+}
+
+impl<W: Default + 'static> Calls<W> {
+    pub(super) fn new() -> Self {
+        let state =
+            State { queue: VecDeque::new(), idle: 0, running: HashSet::new(), adrift: 0, next: 0, closed: false };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() }) }
+    }
+
+    /// Runs `call` on one of the threads and waits for its result, `bound` at most, its time in the queue included.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        bound: Duration,
+        call: impl FnOnce(&mut W) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (sender, receiver) = oneshot::channel();
+        let number = self.submit(Box::new(move |own| drop(sender.send(call(own)))))?;
+        let _waiting = Waiting { shared: &self.shared, number };
+        match tokio::time::timeout(bound, receiver).await {
+            Ok(Ok(result)) => Ok(result),
+            // The thread is gone without an answer: it panicked.
+            Ok(Err(_)) => Err(NoAnswer::NoThread),
+            Err(_) => Err(NoAnswer::Overdue(bound)),
+        }
+    }
+
+    fn submit(&self, run: Box<dyn FnOnce(&mut W) + Send>) -> Result<u64, NoAnswer> {
+        let mut state = self.shared.lock();
+        if state.queue.len() >= MAX_QUEUE {
+            return Err(NoAnswer::Full);
+        }
+        if state.idle <= state.queue.len() && state.idle + state.running.len() < THREADS {
+            if state.adrift >= MAX_ADRIFT {
+                return Err(NoAnswer::Adrift);
+            }
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name("pkcs11".to_owned());
+            thread.spawn(move || shared.work()).map_err(|_| NoAnswer::NoThread)?;
+            state.idle += 1;
+        }
+        let number = state.next;
+        state.next += 1;
+        state.queue.push_back(Call { number, run });
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(number)
+    }
+}
+
+impl<W: Default> Shared<W> {
+    fn work(&self) {
+        let mut own = W::default();
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return;
+            }
+            let Some(call) = state.queue.pop_front() else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.idle -= 1;
+            state.running.insert(call.number);
+            drop(state);
+            (call.run)(&mut own);
+            state = self.lock();
+            if !state.running.remove(&call.number) {
+                state.adrift -= 1;
+                if state.idle + state.running.len() >= THREADS {
+                    return;
+                }
+            }
+            state.idle += 1;
+        }
+    }
+}
+
+impl<W> Shared<W> {
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits, until this is dropped.
+struct Waiting<'a, W> {
+    shared: &'a Shared<W>,
+    number: u64,
+}
+
+impl<W> Drop for Waiting<'_, W> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.running.remove(&self.number) {
+            state.adrift += 1;
+        } else {
+            // Nobody else asks for it, so it need not be done. Not there where it was done.
+            state.queue.retain(|call| call.number != self.number);
+        }
+    }
+}
+
+impl<W> Drop for Calls<W> {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl<W> fmt::Debug for Calls<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        let (idle, running, adrift) = (state.idle, state.running.len(), state.adrift);
+        write!(f, "Calls({idle} idle, {running} running, {adrift} adrift)")
+    }
+}
+
+/// Two sessions are half as fast again as one in a token of software, and more than cores gain nothing; hardware that
+/// serves many at once is rare, and a cluster makes a few calls an hour.
+const THREADS: usize = 4;
+/// Far more than a cluster ever asks for at once, unless every signature is made in the token: then it is what a token
+/// of 100 signatures a second does within a second.
+const MAX_QUEUE: usize = 100;
+/// A thread that hangs costs its stack and its session.
+const MAX_ADRIFT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn settled(calls: &Calls<usize>, expected: &str) {
+        for _ in 0..2000 {
+            if format!("{calls:?}") == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{calls:?}, not {expected}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_that_hangs_costs_its_caller_the_bound_and_stops_nobody_else() {
+        let calls = Calls::<usize>::new();
+        let (release, hang) = mpsc::channel::<()>();
+        let hung = calls.run(Duration::from_millis(50), move |_| hang.recv()).await;
+        assert_eq!(hung.unwrap_err(), NoAnswer::Overdue(Duration::from_millis(50)));
+        assert_eq!(calls.run(LONG, |_| 7).await, Ok(7));
+        settled(&calls, "Calls(1 idle, 0 running, 1 adrift)").await;
+        // When it ends after all, its thread is one of the others again.
+        release.send(()).unwrap();
+        settled(&calls, "Calls(2 idle, 0 running, 0 adrift)").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn threads_keep_what_is_theirs_and_are_used_again() {
+        let calls = Calls::<usize>::new();
+        for count in 1..=20 {
+            let own = calls.run(LONG, |own| {
+                *own += 1;
+                *own
+            });
+            assert_eq!(own.await, Ok(count));
+            settled(&calls, "Calls(1 idle, 0 running, 0 adrift)").await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_nobody_waits_for_any_more_is_not_done() {
+        let calls = Arc::new(Calls::<usize>::new());
+        let (releases, hung): (Vec<_>, Vec<_>) = (0..THREADS)
+            .map(|_| {
+                let (release, hang) = mpsc::channel::<()>();
+                let calls = Arc::clone(&calls);
+                (release, tokio::spawn(async move { calls.run(LONG, move |_| hang.recv()).await }))
+            })
+            .unzip();
+        settled(&calls, "Calls(0 idle, 4 running, 0 adrift)").await;
+        let (sender, done) = mpsc::channel::<()>();
+        let given_up = calls.run(Duration::from_millis(20), move |_| sender.send(())).await;
+        assert!(matches!(given_up, Err(NoAnswer::Overdue(_))));
+        releases.into_iter().for_each(drop);
+        for one in hung {
+            one.await.unwrap().unwrap().unwrap_err();
+        }
+        settled(&calls, "Calls(4 idle, 0 running, 0 adrift)").await;
+        assert!(done.recv().is_err(), "a call was made that nobody waits for");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_token_that_hangs_for_good_costs_a_bounded_number_of_threads() {
+        let calls = Arc::new(Calls::<usize>::new());
+        let mut releases = Vec::new();
+        for _ in 0..MAX_ADRIFT {
+            let (release, hang) = mpsc::channel::<()>();
+            let (begin, begun) = oneshot::channel();
+            let calls = Arc::clone(&calls);
+            let hung = tokio::spawn(async move {
+                calls
+                    .run(LONG, move |_| {
+                        begin.send(()).unwrap();
+                        hang.recv()
+                    })
+                    .await
+            });
+            begun.await.unwrap();
+            hung.abort();
+            hung.await.unwrap_err();
+            releases.push(release);
+        }
+        assert_eq!(calls.run(LONG, |_| ()).await, Err(NoAnswer::Adrift));
+        drop(releases);
+        settled(&calls, "Calls(4 idle, 0 running, 0 adrift)").await;
+        assert_eq!(calls.run(LONG, |_| 7).await, Ok(7));
+    }
+}

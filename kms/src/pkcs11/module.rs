@@ -1,0 +1,203 @@
+//! The token's library. It is one thing for the whole process, and so is the login.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::AuthPin;
+use zeroize::Zeroizing;
+
+use super::failure::{Failure, code, describe};
+use super::pin;
+use super::uri::{Pkcs11Uri, TokenMatch};
+use crate::KmsError;
+
+/// A library that is loaded and initialised. It stays so until the process ends: finalising it would end the sessions
+/// of everybody else who uses it.
+pub(super) struct Module {
+    pub(super) library: Pkcs11,
+    /// By slot number. The login belongs to the process, not to a session, and ends with the last session or with any
+    /// logout: so one session of each token does nothing but keep it.
+    logins: Mutex<HashMap<u64, Login>>,
+}
+
+#[derive(Default)]
+struct Login {
+    session: Option<Session>,
+    /// A PIN that the token refused. It is not tried again, because a few wrong ones lock the token.
+    refused: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Module {
+    /// The module that `uri` names, loaded if it was not yet.
+    pub(super) fn load(uri: &Pkcs11Uri) -> Result<Arc<Self>, KmsError> {
+        static MODULES: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None);
+        // One file under two names is one library, which must be initialised once.
+        let path = std::fs::canonicalize(&uri.module_path).map_err(|cause| no_module(uri, &cause))?;
+        // Held while the library is initialised: some crash when two threads do that.
+        let mut modules = lock(&MODULES);
+        let modules = modules.get_or_insert_default();
+        if let Some(module) = modules.get(&path) {
+            return Ok(Arc::clone(module));
+        }
+        let module = Arc::new(Self { library: initialised(&path, uri)?, logins: Mutex::default() });
+        modules.insert(path, Arc::clone(&module));
+        Ok(module)
+    }
+
+    /// The slot of the one token that `uri` names.
+    pub(super) fn slot(&self, uri: &Pkcs11Uri) -> Result<Slot, Failure> {
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        for slot in self.library.get_slots_with_token()? {
+            // Another one was taken out since the list was made.
+            let Ok(info) = self.library.get_token_info(slot) else { continue };
+            if is_meant(&uri.token, slot, &info) {
+                found.push((slot, info));
+            } else if info.token_initialized() {
+                others.push(info.label().to_owned());
+            }
+        }
+        match found.as_slice() {
+            [(slot, _)] => Ok(*slot),
+            [] => Err(Failure::Token(format!(
+                "no token of that name is there, only {others:?}: insert or start it, or correct keys.backend; a token \
+                 that was made after this node had started may be seen only when the node is restarted"
+            ))),
+            several => {
+                let serials: Vec<&str> = several.iter().map(|(_, info)| info.serial_number()).collect();
+                let problem = format!("{} tokens are meant: add serial=, which is one of {serials:?}", several.len());
+                Err(configuration(uri, problem).into())
+            }
+        }
+    }
+
+    /// Sees to it that this process is logged in to the token.
+    pub(super) fn log_in(&self, slot: Slot, uri: &Pkcs11Uri) -> Result<(), Failure> {
+        // Held while logging in, so that a wrong PIN is tried once, not by every thread.
+        let mut logins = lock(&self.logins);
+        let login = logins.entry(slot.id()).or_default();
+        if login.session.as_ref().is_some_and(is_logged_in) {
+            return Ok(());
+        }
+        login.session = None;
+        let pin = pin::read(&uri.pin).map_err(|problem| configuration(uri, problem))?;
+        if login.refused.as_ref().is_some_and(|refused| verify_slices_are_equal(refused, &pin).is_ok()) {
+            return Err(wrong_pin(
+                uri,
+                "it was refused before, and is not tried again, so that it does not lock the token",
+            )
+            .into());
+        }
+        self.may_be_tried(slot, uri)?;
+        let session = self.library.open_ro_session(slot)?;
+        let refused = session.login(UserType::User, Some(&auth_pin(&pin, uri)?)).err();
+        let Some(error) = refused.filter(|error| code(error) != Some(RvError::UserAlreadyLoggedIn)) else {
+            *login = Login { session: Some(session), refused: None };
+            return Ok(());
+        };
+        if matches!(code(&error), Some(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange)) {
+            login.refused = Some(pin);
+            return Err(wrong_pin(uri, &describe(&error)).into());
+        }
+        if matches!(code(&error), Some(RvError::PinLocked | RvError::PinExpired | RvError::UserPinNotInitialized)) {
+            let problem = format!(
+                "nobody can log in to the token: {}; its security officer sets a new user PIN, to be written into {}",
+                describe(&error),
+                pin::place(&uri.pin)
+            );
+            return Err(configuration(uri, problem).into());
+        }
+        Err(error.into())
+    }
+
+    /// Refuses to try a PIN when one more wrong one would lock the token for everybody.
+    fn may_be_tried(&self, slot: Slot, uri: &Pkcs11Uri) -> Result<(), Failure> {
+        let info = self.library.get_token_info(slot)?;
+        let problem = if info.user_pin_locked() {
+            "its user PIN is locked after too many wrong ones: the security officer sets a new one"
+        } else if info.user_pin_final_try() {
+            "one more wrong PIN would lock it, so none is tried: log in once by another program, such as pkcs11-tool --login, \
+             with the right PIN, which resets the count, and correct the file of the PIN"
+        } else if !info.user_pin_initialized() {
+            "it has no user PIN yet: the security officer sets one"
+        } else {
+            return Ok(());
+        };
+        Err(configuration(uri, format!("the token takes no PIN: {problem}")).into())
+    }
+}
+
+fn initialised(path: &Path, uri: &Pkcs11Uri) -> Result<Pkcs11, KmsError> {
+    let library = Pkcs11::new(path).map_err(|error| {
+        configuration(
+            uri,
+            format!("{} is not a PKCS#11 module: {}; correct module-path", path.display(), describe(&error)),
+        )
+    })?;
+    match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(library),
+        // A module may look for its device or its own configuration here, which may come back.
+        Err(error) => Err(KmsError::Unavailable {
+            backend: uri.name(),
+            problem: format!("the module {} cannot be initialised: {}", path.display(), describe(&error)),
+        }),
+    }
+}
+
+fn is_meant(wanted: &TokenMatch, slot: Slot, info: &TokenInfo) -> bool {
+    let TokenMatch { label, serial, manufacturer, model, slot_id } = wanted;
+    let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+    fits(label, info.label())
+        && fits(serial, info.serial_number())
+        && fits(manufacturer, info.manufacturer_id())
+        && fits(model, info.model())
+        && slot_id.is_none_or(|id| id == slot.id())
+}
+
+/// Whether the login that this session keeps still holds.
+pub(super) fn is_logged_in(session: &Session) -> bool {
+    session
+        .get_session_info()
+        .is_ok_and(|info| matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
+}
+
+/// The PIN as the library takes it, which wipes its copy.
+fn auth_pin(pin: &[u8], uri: &Pkcs11Uri) -> Result<AuthPin, KmsError> {
+    let text = std::str::from_utf8(pin).map_err(|_| {
+        configuration(uri, format!("the PIN in {} is not UTF-8 text: write it again", pin::place(&uri.pin)))
+    })?;
+    Ok(AuthPin::from(text))
+}
+
+fn no_module(uri: &Pkcs11Uri, cause: &std::io::Error) -> KmsError {
+    let problem = format!(
+        "the PKCS#11 module {} cannot be read: {cause}; install the token's library, or correct module-path",
+        uri.module_path.display()
+    );
+    configuration(uri, problem)
+}
+
+fn wrong_pin(uri: &Pkcs11Uri, cause: &str) -> KmsError {
+    let problem = format!("the token does not take the PIN in {}: {cause}; correct that file", pin::place(&uri.pin));
+    configuration(uri, problem)
+}
+
+pub(super) fn configuration(uri: &Pkcs11Uri, problem: impl Into<String>) -> KmsError {
+    KmsError::Configuration { uri: uri.name(), problem: problem.into() }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Module")
+    }
+}
