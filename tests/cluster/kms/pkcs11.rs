@@ -55,6 +55,7 @@ impl Token {
         Keys {
             backend: format!("pkcs11:token=signet;object=kek?module-path={MODULE}&pin-source=file:{}", at("pin")),
             environment: vec![("SOFTHSM2_CONF".to_owned(), at(CONFIG))],
+            ..Keys::default()
         }
     }
 
