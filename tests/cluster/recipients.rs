@@ -11,9 +11,10 @@ use crate::rolling::{Clients, Done, restart_each};
 use crate::support::agent::{Agent, trust};
 use crate::support::cli::{arg, run};
 use crate::support::cluster::Cluster;
-use crate::support::kms::{KeyFiles, Kms};
+use crate::support::kms::{AwsKms, KeyFiles, Kms};
 use crate::support::load::{Kind, Load};
 use crate::support::node::{Keys, Node};
+use crate::support::say;
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,6 +30,18 @@ async fn a_kms_that_is_away_stops_rotation_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_starts_again_and_a_backup_is_restored_without_the_first_kms() {
     starts_without_the_first(KeyFiles::new("first"), KeyFiles::new("second")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_moves_from_a_key_file_to_aws_kms_while_clients_ask() {
+    let Some(new) = AwsKms::new("new") else { return };
+    moves(KeyFiles::new("old"), new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_aws_kms_stops_rotation_and_nothing_else() {
+    let Some(kms) = AwsKms::new("only") else { return };
+    outage(kms).await;
 }
 
 /// Everything is under `old`; in the end all is under `new`, roots too, and `old` is gone for good.
@@ -102,12 +115,12 @@ async fn moves(mut old: impl Kms, new: impl Kms) {
         if now == before { Err(now) } else { Ok(()) }
     })
     .await;
-    println!(
+    say(&format!(
         "moved from {} to {} in {answered} requests ({} of them writes): 0 failed, {retries} retried",
         old.uri(),
         new.uri(),
         acknowledged.len()
-    );
+    ));
 }
 
 /// The KMS goes away while clients ask, and comes back.
@@ -187,12 +200,12 @@ async fn outage(mut kms: impl Kms) {
     let seen = load.stop().await;
     let (failures, last) = seen.failures();
     assert_eq!(failures, 0, "{last}");
-    println!(
+    say(&format!(
         "KMS away for {away:.1?}: 0 of {} requests failed. Credentials issued, KMS calls without probes:",
         issued()
-    );
+    ));
     for (issued, calls) in &figures {
-        println!("  {issued:6} {calls:4}");
+        say(&format!("  {issued:6} {calls:4}"));
     }
     let [first, second, third, fourth] = figures[..] else { panic!("{figures:?}") };
     assert_eq!((first.1, third.1), (second.1, fourth.1), "KMS calls depend on what is issued: {figures:?}");
@@ -260,7 +273,7 @@ async fn starts_without_the_first(mut first: impl Kms, mut second: impl Kms) {
     let again = Agent::minted(&restored, CALLER).await;
     assert_eq!(again.svid.cert_chain.last(), agent.svid.cert_chain.last(), "the same issuing authority");
     agent.grpc(&restored).await.unwrap().bundle().await.unwrap();
-    println!("restarted and restored with {} alone: the same authorities", second.uri());
+    say(&format!("restarted and restored with {} alone: the same authorities", second.uri()));
 }
 
 /// A configuration with `first` as its backend, and what it takes to reach both.

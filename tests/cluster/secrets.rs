@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::cli::{arg, file, run};
 use crate::support::cluster::{Cluster, KEY_FILE};
+use crate::support::say;
 use crate::support::secrets::{PEER_KEY, Secrets, key_file};
 use crate::support::wait::eventually;
 
@@ -90,7 +91,9 @@ async fn no_private_key_and_no_token_lies_in_data_log_snapshot_or_backup_or_is_s
     }
     assert!(searched > 100_000, "only {searched} bytes: this test looks in the wrong place");
     let (keys, forms) = secrets.count();
-    println!("searched {searched} bytes for {keys} keys ({issuing} issuing) and tokens in {forms} forms: none found");
+    say(&format!(
+        "searched {searched} bytes for {keys} keys ({issuing} issuing) and tokens in {forms} forms: none found"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

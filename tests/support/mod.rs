@@ -24,3 +24,9 @@ pub(crate) mod ports;
 pub(crate) mod secrets;
 pub(crate) mod users;
 pub(crate) mod wait;
+
+/// Prints figures, which the test program keeps to itself when all is well if they come by `println!`.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stdout().lock(), "{text}").unwrap();
+}

@@ -60,6 +60,13 @@ impl Calls {
         recent.iter().filter(|(minute, _)| minute + HOUR > now).map(|(_, calls)| calls).sum()
     }
 
+    /// How many there were since the start; a probe counts as two.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> u64 {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().map(|(_, calls)| calls).sum()
+    }
+
     fn note(&self, backend: &str, operation: &'static str, result: &'static str, took: Duration) {
         let backend = backend.to_owned();
         self.seconds.get_or_create(&TimeLabels { backend: backend.clone(), operation }).observe(took.as_secs_f64());

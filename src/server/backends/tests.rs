@@ -59,6 +59,28 @@ async fn a_key_file_that_went_away_is_not_kept_in_memory_and_its_recipient_is_re
 }
 
 #[tokio::test]
+async fn a_day_of_an_idle_cluster_with_its_probes_costs_less_than_a_thousand_calls() {
+    use std::io::Write as _;
+    let backend = KeyBackend { uri: "memory:".parse().unwrap(), text: "memory:".to_owned() };
+    let config = KeysConfig { backends: vec![backend], probe: KeysConfig::DEFAULT_PROBE };
+    let backends = Backends::new(&config, Calls::new());
+    backends.first_look().await;
+    let before = backends.calls.all();
+    backends.first_look().await;
+    let probe = backends.calls.all() - before;
+    let probes = 3 * probe * Duration::from_hours(24).as_secs() / config.probe.as_secs();
+    // Each kind once a day: a wrapping, an unwrapping by each node, and for the issuing CA a signature.
+    let rotation = 3 + 3 * 3 + 1;
+    let day = probes + rotation;
+    writeln!(
+        std::io::stdout().lock(),
+        "KMS calls of an idle cluster of three in a day: {day}, {rotation} of them for rotation"
+    )
+    .unwrap();
+    assert!(probe > 0 && day < 1000, "{day}");
+}
+
+#[tokio::test]
 async fn another_key_under_the_same_name_is_another_recipient() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kek");

@@ -30,9 +30,14 @@ pub(super) struct Raw {
     probe: Option<String>,
 }
 
+impl KeysConfig {
+    /// Two calls each time: 288 a day.
+    pub(crate) const DEFAULT_PROBE: Duration = Duration::from_mins(10);
+}
+
 impl Raw {
     pub(super) fn check(self, mistakes: &mut Mistakes) -> Option<KeysConfig> {
-        let probe = mistakes.duration("keys.probe", self.probe, PROBE);
+        let probe = mistakes.duration("keys.probe", self.probe, KeysConfig::DEFAULT_PROBE);
         if probe.is_some_and(|probe| !(Duration::from_secs(1)..=LONGEST_PROBE).contains(&probe)) {
             mistakes.add("keys.probe", "is not between 1s and 1h");
         }
@@ -55,7 +60,6 @@ impl Raw {
     }
 }
 
-const PROBE: Duration = Duration::from_mins(10);
 const LONGEST_PROBE: Duration = Duration::from_hours(1);
 /// As many as there can be recipients.
 const MOST: usize = 8;
