@@ -6,6 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) enum NoAnswer {
 struct Shared<W> {
     state: Mutex<State<W>>,
     work: Condvar,
+    /// Threads at a call that nobody waits for any more: ours, and those of whoever else asks the same module.
+    adrift: Arc<AtomicUsize>,
 }
 
 struct State<W> {
@@ -40,8 +43,6 @@ struct State<W> {
     idle: usize,
     /// Calls that threads are at and somebody waits for.
     running: HashSet<u64>,
-    /// Threads at a call that nobody waits for any more.
-    adrift: usize,
     next: u64,
     closed: bool,
 }
@@ -52,10 +53,10 @@ struct Call<W> {
 }
 
 impl<W: Default + 'static> Calls<W> {
-    pub(super) fn new() -> Self {
-        let state =
-            State { queue: VecDeque::new(), idle: 0, running: HashSet::new(), adrift: 0, next: 0, closed: false };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() }) }
+    /// `adrift` counts the threads that hang, for all who share it.
+    pub(super) fn new(adrift: Arc<AtomicUsize>) -> Self {
+        let state = State { queue: VecDeque::new(), idle: 0, running: HashSet::new(), next: 0, closed: false };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), adrift }) }
     }
 
     /// Runs `call` on one of the threads and waits for its result, `bound` at most, its time in the queue included.
@@ -81,7 +82,7 @@ impl<W: Default + 'static> Calls<W> {
             return Err(NoAnswer::Full);
         }
         if state.idle <= state.queue.len() && state.idle + state.running.len() < THREADS {
-            if state.adrift >= MAX_ADRIFT {
+            if self.shared.adrift.load(Ordering::Relaxed) >= MAX_ADRIFT {
                 return Err(NoAnswer::Adrift);
             }
             let shared = Arc::clone(&self.shared);
@@ -116,7 +117,7 @@ impl<W: Default> Shared<W> {
             (call.run)(&mut own);
             state = self.lock();
             if !state.running.remove(&call.number) {
-                state.adrift -= 1;
+                self.adrift.fetch_sub(1, Ordering::Relaxed);
                 if state.idle + state.running.len() >= THREADS {
                     return;
                 }
@@ -142,7 +143,7 @@ impl<W> Drop for Waiting<'_, W> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if state.running.remove(&self.number) {
-            state.adrift += 1;
+            self.shared.adrift.fetch_add(1, Ordering::Relaxed);
         } else {
             // Nobody else asks for it, so it need not be done. Not there where it was done.
             state.queue.retain(|call| call.number != self.number);
@@ -160,7 +161,7 @@ impl<W> Drop for Calls<W> {
 impl<W> fmt::Debug for Calls<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.lock();
-        let (idle, running, adrift) = (state.idle, state.running.len(), state.adrift);
+        let (idle, running, adrift) = (state.idle, state.running.len(), self.shared.adrift.load(Ordering::Relaxed));
         write!(f, "Calls({idle} idle, {running} running, {adrift} adrift)")
     }
 }
@@ -171,7 +172,8 @@ const THREADS: usize = 4;
 /// Far more than a cluster ever asks for at once, unless every signature is made in the token: then it is what a token
 /// of 100 signatures a second does within a second.
 const MAX_QUEUE: usize = 100;
-/// A thread that hangs costs its stack and its session.
+/// A thread that hangs costs its stack and its session. For each module: a backend that is opened again and again while its
+/// token hangs gets no more.
 const MAX_ADRIFT: usize = 16;
 
 #[cfg(test)]
@@ -194,7 +196,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_call_that_hangs_costs_its_caller_the_bound_and_stops_nobody_else() {
-        let calls = Calls::<usize>::new();
+        let calls = Calls::<usize>::new(Arc::default());
         let (release, hang) = mpsc::channel::<()>();
         let hung = calls.run(Duration::from_millis(50), move |_| hang.recv()).await;
         assert_eq!(hung.unwrap_err(), NoAnswer::Overdue(Duration::from_millis(50)));
@@ -207,7 +209,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn threads_keep_what_is_theirs_and_are_used_again() {
-        let calls = Calls::<usize>::new();
+        let calls = Calls::<usize>::new(Arc::default());
         for count in 1..=20 {
             let own = calls.run(LONG, |own| {
                 *own += 1;
@@ -220,7 +222,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_nobody_waits_for_any_more_is_not_done() {
-        let calls = Arc::new(Calls::<usize>::new());
+        let calls = Arc::new(Calls::<usize>::new(Arc::default()));
         let (releases, hung): (Vec<_>, Vec<_>) = (0..THREADS)
             .map(|_| {
                 let (release, hang) = mpsc::channel::<()>();
@@ -242,7 +244,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_token_that_hangs_for_good_costs_a_bounded_number_of_threads() {
-        let calls = Arc::new(Calls::<usize>::new());
+        let calls = Arc::new(Calls::<usize>::new(Arc::default()));
         let mut releases = Vec::new();
         for _ in 0..MAX_ADRIFT {
             let (release, hang) = mpsc::channel::<()>();
@@ -264,6 +266,15 @@ mod tests {
         assert_eq!(calls.run(LONG, |_| ()).await, Err(NoAnswer::Adrift));
         drop(releases);
         settled(&calls, "Calls(4 idle, 0 running, 0 adrift)").await;
+        assert_eq!(calls.run(LONG, |_| 7).await, Ok(7));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn threads_that_hang_are_counted_for_all_who_ask_the_same_module() {
+        let adrift = Arc::new(AtomicUsize::new(MAX_ADRIFT));
+        let calls = Calls::<usize>::new(Arc::clone(&adrift));
+        assert_eq!(calls.run(LONG, |_| ()).await, Err(NoAnswer::Adrift));
+        adrift.fetch_sub(1, Ordering::Relaxed);
         assert_eq!(calls.run(LONG, |_| 7).await, Ok(7));
     }
 }

@@ -37,7 +37,8 @@ impl Pkcs11 {
     /// The token that `uri` names. Nothing is reached yet, and nothing read: that is done by the first call.
     #[must_use]
     pub fn new(uri: Pkcs11Uri) -> Self {
-        Self { token: Arc::new(Token::new(uri)), calls: Calls::new() }
+        let calls = Calls::new(module::adrift(&uri));
+        Self { token: Arc::new(Token::new(uri)), calls }
     }
 
     /// Makes the key-encryption key that the URI names, if the token has none of that name; any number of nodes may try

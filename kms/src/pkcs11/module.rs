@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -131,6 +132,13 @@ impl Module {
         };
         Err(configuration(uri, format!("the token takes no PIN: {problem}")).into())
     }
+}
+
+/// The count of threads that hang in calls of the module which `uri` names.
+pub(super) fn adrift(uri: &Pkcs11Uri) -> Arc<AtomicUsize> {
+    static ADRIFT: Mutex<Option<HashMap<PathBuf, Arc<AtomicUsize>>>> = Mutex::new(None);
+    let mut modules = lock(&ADRIFT);
+    Arc::clone(modules.get_or_insert_default().entry(uri.module_path.clone()).or_default())
 }
 
 fn initialised(path: &Path, uri: &Pkcs11Uri) -> Result<Pkcs11, KmsError> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Library};
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
@@ -51,6 +51,7 @@ fn softhsm<F: Future<Output = ()>>(test: impl FnOnce(SoftHsm) -> F) {
         .args([&name, "--exact", "--nocapture"])
         .env("SOFTHSM2_CONF", &config)
         .env(FOLDER, folder.path())
+        .env("CREDENTIALS_DIRECTORY", folder.path())
         .output()
         .unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -140,12 +141,12 @@ fn a_private_key_cannot_be_read_or_taken_out() {
             assert!(!keys.is_empty());
             for key in keys {
                 let kinds = [
-                    cryptoki::object::AttributeType::Sensitive,
-                    cryptoki::object::AttributeType::AlwaysSensitive,
-                    cryptoki::object::AttributeType::Extractable,
-                    cryptoki::object::AttributeType::NeverExtractable,
-                    cryptoki::object::AttributeType::Value,
-                    cryptoki::object::AttributeType::PrivateExponent,
+                    AttributeType::Sensitive,
+                    AttributeType::AlwaysSensitive,
+                    AttributeType::Extractable,
+                    AttributeType::NeverExtractable,
+                    AttributeType::Value,
+                    AttributeType::PrivateExponent,
                 ];
                 let is = session.get_attributes(key, &kinds).unwrap();
                 for must in [
@@ -299,6 +300,87 @@ fn what_is_wrong_with_token_module_pin_file_or_key_is_named_with_its_fix() {
         let text = of(hsm.uri("two", "kek")).await;
         assert!(text.contains("chmod 600"), "{text}");
     });
+}
+
+#[test]
+fn a_module_that_comes_later_and_a_pin_that_is_a_credential_are_taken_up() {
+    softhsm(|hsm| async move {
+        hsm.ready("one", "kek").await;
+        let later = hsm.folder.join("module.so");
+        let uri = hsm.uri("one", "kek").replace(hsm.module.to_str().unwrap(), later.to_str().unwrap());
+        let uri = uri.split("&pin-source").next().unwrap().to_owned() + "&pin-source=credential:pin";
+        let backend = crate::uri::open(&uri).unwrap();
+        let text = backend.probe().await.unwrap_err().to_string();
+        assert!(text.contains("module.so cannot be read"), "{text}");
+        std::os::unix::fs::symlink(&hsm.module, &later).unwrap();
+        backend.probe().await.unwrap();
+        // The same library under another name is the same library, and the same key.
+        assert_eq!(backend.recipient().await.unwrap(), hsm.open("one", "kek").recipient().await.unwrap());
+
+        hsm.token("two");
+        let missing = uri.replace("token=one", "token=two").replace("credential:pin", "credential:none");
+        let text = crate::uri::open(&missing).unwrap().probe().await.unwrap_err().to_string();
+        assert!(text.contains("the PIN file") && text.contains("/none cannot be opened"), "{text}");
+    });
+}
+
+#[test]
+fn a_signing_key_that_was_replaced_under_its_id_is_refused() {
+    softhsm(|hsm| async move {
+        let backend = hsm.ready("one", "kek").await;
+        let key = backend.create("root", Algorithm::EcdsaP256).await.unwrap();
+        let session = hsm.session(hsm.slot("one"));
+        let id = session.get_attributes(one(&session, ObjectClass::PUBLIC_KEY), &[AttributeType::Id]).unwrap();
+        let digest = Digest::sha256(b"message");
+        for (algorithm, fix) in [
+            (Algorithm::EcdsaP256, "another key under this CKA_ID"),
+            (Algorithm::EcdsaP384, "not a key of ecdsa-p256"),
+            (Algorithm::Rsa2048, "not a key of ecdsa-p256"),
+        ] {
+            for class in [ObjectClass::PUBLIC_KEY, ObjectClass::PRIVATE_KEY] {
+                session.destroy_object(one(&session, class)).unwrap();
+            }
+            backend.create("another", algorithm).await.unwrap();
+            for class in [ObjectClass::PUBLIC_KEY, ObjectClass::PRIVATE_KEY] {
+                session.update_attributes(one(&session, class), &id).unwrap();
+            }
+            let again = hsm.open("one", "kek");
+            let refusals =
+                [again.sign_digest(&key, &digest).await.unwrap_err(), again.public_key(&key).await.unwrap_err()];
+            for text in refusals.map(|refused| refused.to_string()) {
+                assert!(
+                    text.contains(fix) && text.contains("token=one") && text.contains("configure the token"),
+                    "{text}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_private_key_that_is_not_the_public_ones_is_found_out_by_its_signature() {
+    softhsm(|hsm| async move {
+        let backend = hsm.ready("one", "kek").await;
+        let session = hsm.session(hsm.slot("one"));
+        let key = backend.create("root", Algorithm::EcdsaP256).await.unwrap();
+        let own = one(&session, ObjectClass::PRIVATE_KEY);
+        let id = session.get_attributes(own, &[AttributeType::Id]).unwrap();
+        session.destroy_object(own).unwrap();
+        backend.create("another", Algorithm::EcdsaP256).await.unwrap();
+        session.update_attributes(one(&session, ObjectClass::PRIVATE_KEY), &id).unwrap();
+        let refused = hsm.open("one", "kek").sign_digest(&key, &Digest::sha256(b"message")).await.unwrap_err();
+        assert!(
+            matches!(&refused, KmsError::Wrong { problem, .. } if problem.contains("do not use this backend")),
+            "{refused}"
+        );
+    });
+}
+
+/// The only object of a class.
+fn one(session: &Session, class: ObjectClass) -> cryptoki::object::ObjectHandle {
+    let found = session.find_objects(&[Attribute::Class(class)]).unwrap();
+    assert_eq!(found.len(), 1, "{class}");
+    found[0]
 }
 
 #[test]
