@@ -10,7 +10,9 @@ use signet_model::refusal::Reason;
 use super::failure::Failure;
 use super::output::{Output, print_json, print_text};
 
-/// Key-encryption keys.
+mod ledger;
+
+/// The keys of key backends.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
     /// Make a key file for the backend `file:` (mode 0600). Every node of a cluster gets the same file.
@@ -32,12 +34,15 @@ pub(crate) enum Key {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// List every key that a deployment has in AWS KMS, and discard what is left over.
+    Ledger(ledger::Ledger),
 }
 
 pub(super) async fn run(args: &Key) -> Result<(), Failure> {
     match args {
         Key::Generate { file, passphrase_file } => generate(file, passphrase_file.as_deref()),
         Key::Create { uri, output } => create(uri, *output).await,
+        Key::Ledger(args) => ledger::run(args).await,
     }
 }
 

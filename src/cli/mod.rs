@@ -85,7 +85,7 @@ enum Command {
     /// Look into tokens.
     #[command(subcommand)]
     Token(token::Token),
-    /// Key-encryption keys.
+    /// The keys of key backends.
     #[command(subcommand)]
     Key(key::Key),
     /// A server's configuration.

@@ -1,9 +1,6 @@
 //! Who we are to AWS.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,9 +11,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_kms::config::{IdentityCache, SharedIdentityCache};
 use tokio::sync::OnceCell;
-use zeroize::Zeroizing;
 
 use super::uri::CredentialsFrom;
+use crate::private_file;
 
 /// The provider that `from` names. `region` is where a web identity is exchanged.
 pub(super) fn provider(from: &CredentialsFrom, region: &str) -> SharedCredentialsProvider {
@@ -94,18 +91,9 @@ impl ProvideCredentials for FromFile {
 /// The credentials in the file at `path`, or what is wrong with it. Used to check it at start, too.
 pub(super) fn read(path: &Path, profile: &str) -> Result<Credentials, String> {
     let shown = path.display();
-    let mut file = File::open(path).map_err(|cause| format!("{shown} cannot be opened: {cause}"))?;
-    let metadata = file.metadata().map_err(|cause| format!("{shown} cannot be examined: {cause}"))?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
-        return Err(format!("{shown} is not a credentials file"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let mode = metadata.mode() & 0o7777;
-        return Err(format!("{shown} may be read or written by others (mode {mode:04o}): run chmod 600 {shown}"));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
-    file.read_to_string(&mut text).map_err(|_| format!("{shown} cannot be read as text"))?;
-    parse(&text, profile).ok_or_else(|| {
+    let bytes = private_file::read(path).map_err(|problem| format!("{shown} {problem}"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{shown} cannot be read as text"))?;
+    parse(text, profile).ok_or_else(|| {
         format!(
             "{shown} holds no credentials of profile {profile:?}: below a line [{profile}] aws_access_key_id = … and aws_secret_access_key = … are expected, and aws_session_token = … for temporary ones"
         )
@@ -136,7 +124,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_millis(1500);
 /// More than the pause between two probes of a backend that works would be best; this is what temporary credentials
 /// of the shortest kind allow.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
-const MAX_FILE_BYTES: u64 = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +155,6 @@ mod tests {
         let half = read(&path, "half").unwrap_err();
         assert!(half.contains("[half]") && !half.contains("SE=CRET"), "{half}");
         assert!(read(&dir.path().join("none"), "default").unwrap_err().contains("cannot be opened"));
-        assert!(read(dir.path(), "default").unwrap_err().contains("not a credentials file"));
+        assert!(read(dir.path(), "default").unwrap_err().contains("is not a file"));
     }
 }

@@ -94,7 +94,7 @@ impl AwsKms {
         match self.finish(&id, &region, &tags, algorithm).await {
             Ok(key) => Ok(key),
             Err(error) => {
-                match self.discard(&id).await {
+                match self.schedule_deletion(&id).await {
                     Ok(()) => tracing::warn!(
                         "kms: key {id}, made for {label:?}, could not be used and is scheduled for deletion: {error}"
                     ),

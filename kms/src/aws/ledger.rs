@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_kms::types::KeyState;
+use aws_sdk_kms::types::{KeyState, KeyUsageType};
 
 use super::AwsKms;
 use super::failure::Failure;
@@ -41,8 +41,18 @@ pub enum Stage {
     Unfinished,
 }
 
+impl LedgerKey {
+    /// Whether its making broke off at least `age` before `now_secs`, and nobody has discarded it.
+    #[must_use]
+    pub fn is_left_over(&self, age: Duration, now_secs: i64) -> bool {
+        let latest = now_secs.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let old = self.created_at_secs.is_some_and(|created| created <= latest);
+        self.stage == Stage::Unfinished && old && self.state != KeyState::PendingDeletion.as_str()
+    }
+}
+
 impl AwsKms {
-    /// Every key of this deployment in the first region that answers. Takes two calls for each key of the account, so it
+    /// Every signing key of this deployment in the first region that answers. Takes two calls for each key of the account, so it
     /// is for operators, not for schedules.
     ///
     /// # Errors
@@ -54,10 +64,11 @@ impl AwsKms {
         let mut keys = Vec::new();
         for id in ids {
             let (deployment, label) = self.tags(&id).await?;
-            let ours = deployment.as_ref() == Some(&self.uri.deployment);
-            if named(&id) || ours {
+            // An operator may tag keys of his own with the deployment, such as the wrapping key: those have no label.
+            let made_here = deployment.as_ref() == Some(&self.uri.deployment) && label.is_some();
+            if named(&id) || made_here {
                 let stage = if named(&id) { Stage::Whole } else { Stage::Unfinished };
-                keys.push(self.describe(id, label, stage).await?);
+                keys.extend(self.describe(id, label, stage).await?);
             }
         }
         Ok(keys)
@@ -69,12 +80,10 @@ impl AwsKms {
     /// # Errors
     /// As [`ledger`](Self::ledger), or AWS KMS denies `kms:ScheduleKeyDeletion`.
     pub async fn discard_unfinished(&self, age: Duration, now_secs: i64) -> Result<Vec<String>, KmsError> {
-        let latest = now_secs.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let mut discarded = Vec::new();
         for key in self.ledger().await? {
-            let old = key.created_at_secs.is_some_and(|created| created <= latest);
-            if key.stage == Stage::Unfinished && old && key.state != KeyState::PendingDeletion.as_str() {
-                self.discard(&key.id).await?;
+            if key.is_left_over(age, now_secs) {
+                self.schedule_deletion(&key.id).await?;
                 discarded.push(key.id);
             }
         }
@@ -82,11 +91,36 @@ impl AwsKms {
     }
 
     /// Schedules the deletion of a key of this deployment, in every region, a week from now: until then
-    /// `aws kms cancel-key-deletion` brings it back.
+    /// `aws kms cancel-key-deletion` brings it back. One that may be in use must have been disabled before: that can be
+    /// undone at once, and shows who misses it.
     ///
     /// # Errors
-    /// AWS KMS failed or denies it in the region where the key was made; replicas elsewhere are then scheduled already.
+    /// [`KmsError::Key`]: the key is not of this deployment, or is whole and enabled. Else as
+    /// [`ledger`](Self::ledger), or AWS KMS denies `kms:ScheduleKeyDeletion`.
     pub async fn discard(&self, id: &str) -> Result<(), KmsError> {
+        self.discardable(id).await?;
+        self.schedule_deletion(id).await
+    }
+
+    /// Whether [`discard`](Self::discard) would be refused.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn discardable(&self, id: &str) -> Result<(), KmsError> {
+        let ledger = self.ledger().await?;
+        let Some(key) = ledger.into_iter().find(|key| key.id == id) else {
+            return Err(self.unusable(id, "it is no key of this deployment".to_owned()));
+        };
+        if key.stage == Stage::Whole && key.state == KeyState::Enabled.as_str() {
+            let problem = format!(
+                "it may be in use: run aws kms disable-key --key-id {id} in every region, see that nothing misses it, then discard it"
+            );
+            return Err(self.unusable(id, problem));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn schedule_deletion(&self, id: &str) -> Result<(), KmsError> {
         // Replicas first: a primary with replicas waits for them.
         let mut regions: Vec<_> = self.regions.all().map(|at| at.region.clone()).collect();
         regions.reverse();
@@ -137,17 +171,20 @@ impl AwsKms {
         Ok((value(DEPLOYMENT_TAG), value(LABEL_TAG)))
     }
 
-    async fn describe(&self, id: String, label: Option<String>, stage: Stage) -> Result<LedgerKey, KmsError> {
+    async fn describe(&self, id: String, label: Option<String>, stage: Stage) -> Result<Option<LedgerKey>, KmsError> {
         let describe =
             async |at: At| at.client.describe_key().key_id(&id).send().await.map_err(|error| Failure::of(&error));
         let answer = self.regions.call(Repeat::Harmless, describe).await;
         let answer = answer.map_err(|failure| self.failed(failure, &id, "DescribeKey"))?;
         let Some(found) = answer.key_metadata else { return Err(self.wrong("DescribeKey", &id, "no key")) };
+        if found.key_usage != Some(KeyUsageType::SignVerify) {
+            return Ok(None);
+        }
         let state = found.key_state.as_ref().map_or("unknown", KeyState::as_str).to_owned();
         let public_key = self.ask_public_key(&id).await.ok();
         let public_key = public_key.filter(|spki| Algorithm::of_public_key(spki).is_some());
         let created_at_secs = found.creation_date.map(|date| date.secs());
-        Ok(LedgerKey { id, label, stage, state, created_at_secs, public_key })
+        Ok(Some(LedgerKey { id, label, stage, state, created_at_secs, public_key }))
     }
 }
 

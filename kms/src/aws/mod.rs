@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use self::blob::{Blob, DataKey, Form};
 use self::failure::Failure;
 use self::reference::SigningKey;
-use self::regions::{Regions, Repeat};
+use self::regions::{Budget, Regions, Repeat};
 use self::uri::{CredentialsFrom, MULTI_REGION, Owner, WrappingKeyName, is_key_id};
 use crate::{Algorithm, Digest, KeyReference, KmsError, MAX_CONTEXT_BYTES, Signer, Wrapper};
 
@@ -54,13 +54,17 @@ impl AwsKms {
     /// # Errors
     /// [`KmsError::Configuration`]: the credentials file is not as it must be.
     pub fn open(uri: AwsUri) -> Result<Self, KmsError> {
+        Self::open_with(uri, Budget::NORMAL)
+    }
+
+    fn open_with(uri: AwsUri, budget: Budget) -> Result<Self, KmsError> {
         let name = uri.to_string();
         if let CredentialsFrom::File { path, profile } = &uri.credentials {
             let read = credentials::read(path, profile);
             read.map_err(|problem| KmsError::Configuration { uri: name.clone(), problem })?;
         }
         let wrapping_key = OnceCell::new_with((!uri.key.is_alias()).then(|| uri.key.clone()));
-        Ok(Self { regions: Regions::new(&uri), uri, name, wrapping_key, confirmed: Mutex::default() })
+        Ok(Self { regions: Regions::new(&uri, budget), uri, name, wrapping_key, confirmed: Mutex::default() })
     }
 
     /// The wrapping key, by its id.

@@ -24,6 +24,24 @@ pub(super) struct Regions {
     running: Semaphore,
     /// How many run or wait, so that it does not gather memory.
     admitted: Semaphore,
+    budget: Budget,
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// One attempt.
+    pub(super) attempt: Duration,
+    /// All together, waiting for a turn included.
+    pub(super) total: Duration,
+    /// The only attempt, where a repetition could do a thing twice: an RSA key takes its time, and to give up early could
+    /// leave one behind.
+    pub(super) making: Duration,
+}
+
+impl Budget {
+    pub(super) const NORMAL: Self =
+        Self { attempt: Duration::from_secs(2), total: Duration::from_secs(5), making: Duration::from_secs(10) };
 }
 
 #[derive(Debug)]
@@ -47,7 +65,7 @@ pub(super) enum Repeat {
 }
 
 impl Regions {
-    pub(super) fn new(uri: &AwsUri) -> Self {
+    pub(super) fn new(uri: &AwsUri, budget: Budget) -> Self {
         let first = uri.regions.first().map_or("", |region| region.name.as_str());
         let provider = credentials::provider(&uri.credentials, first);
         let cache = credentials::cache();
@@ -75,6 +93,7 @@ impl Regions {
             regions: uri.regions.iter().map(client).collect(),
             running: Semaphore::new(MAX_RUNNING),
             admitted: Semaphore::new(MAX_ADMITTED),
+            budget,
         }
     }
 
@@ -82,7 +101,7 @@ impl Regions {
         self.regions.iter().map(|region| &region.at)
     }
 
-    /// Calls KMS in the first region that answers: at most [`ATTEMPTS`] attempts, within [`TOTAL`].
+    /// Calls KMS in the first region that answers: at most [`ATTEMPTS`] attempts, within its budget.
     pub(super) async fn call<T, Work, Fut>(&self, repeat: Repeat, work: Work) -> Result<T, Failure>
     where
         Work: Fn(At) -> Fut,
@@ -110,9 +129,13 @@ impl Regions {
             .admitted
             .try_acquire()
             .map_err(|_| Failure::Away(format!("{MAX_ADMITTED} calls wait for AWS KMS already")))?;
-        let end = Instant::now() + TOTAL;
+        let (attempt_limit, total) = match repeat {
+            Repeat::Harmless => (self.budget.attempt, self.budget.total),
+            Repeat::MakesTwo => (self.budget.making, self.budget.making),
+        };
+        let end = Instant::now() + total;
         let Ok(_running) = tokio::time::timeout_at(end, self.running.acquire()).await else {
-            return Err(Failure::Away(format!("no turn within {TOTAL:?}: too many calls wait for AWS KMS")));
+            return Err(Failure::Away(format!("no turn within {total:?}: too many calls wait for AWS KMS")));
         };
         let mut tried = Tried::default();
         for attempt in 0..ATTEMPTS {
@@ -122,7 +145,7 @@ impl Regions {
             if left.is_zero() {
                 break;
             }
-            let limit = left.min(ATTEMPT);
+            let limit = left.min(attempt_limit);
             // Whatever log level is asked for: the SDK prints requests, and requests hold keys.
             let quietly = work(region.at.clone()).with_subscriber(tracing::Dispatch::none());
             let came = tokio::time::timeout(limit, quietly).await;
@@ -216,10 +239,6 @@ impl Tried {
 
 /// One and two repetitions.
 pub(super) const ATTEMPTS: u32 = 3;
-/// How long one may take.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long all may take together, waiting for a turn included.
-pub(super) const TOTAL: Duration = Duration::from_secs(5);
 /// Before the first repetition in the same region about this and a half; before the second about twice that.
 const PAUSE: Duration = Duration::from_millis(50);
 /// AWS KMS answers within some 20 ms: this is more than a thousand calls a second.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::{BehaviorVersion, Config, Credentials, Region};
@@ -79,7 +80,15 @@ impl Account {
         self.backend_at(key, &format!("region={regions}&endpoint={}", self.server.url()))
     }
 
+    /// One that has patience with a busy machine.
     fn backend_at(&self, key: &str, rest: &str) -> AwsKms {
+        let minute = Duration::from_secs(60);
+        let patient = Budget { attempt: minute, total: minute * 3, making: minute };
+        AwsKms::open_with(self.uri(key, rest).parse().unwrap(), patient).unwrap()
+    }
+
+    /// One as servers have it.
+    fn hasty_backend_at(&self, key: &str, rest: &str) -> AwsKms {
         AwsKms::open(self.uri(key, rest).parse().unwrap()).unwrap()
     }
 }

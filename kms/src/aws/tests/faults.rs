@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::proxy::{Fault, Proxy};
 use super::*;
-use crate::aws::regions::{ATTEMPT, ATTEMPTS, TOTAL};
+use crate::aws::regions::{ATTEMPTS, Budget};
 
 /// A backend behind the proxy, with a key of each kind.
 struct Bench {
@@ -24,10 +24,14 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Option<Self> {
+        Self::with(Account::backend_at).await
+    }
+
+    async fn with(open: fn(&Account, &str, &str) -> AwsKms) -> Option<Self> {
         let account = Account::open()?;
         let proxy = Proxy::start(account.server.address()).await;
         let kek = account.key(KeySpec::SymmetricDefault, &[HERE]).await;
-        let backend = account.backend_at(&kek, &format!("region={HERE}&endpoint={}", proxy.url()));
+        let backend = open(&account, &kek, &format!("region={HERE}&endpoint={}", proxy.url()));
         let key = backend.create("faults", Algorithm::EcdsaP256).await.unwrap();
         let blob = backend.wrap(b"secret", b"context").await.unwrap();
         proxy.calls();
@@ -63,13 +67,10 @@ impl Bench {
         says: &str,
     ) {
         self.proxy.plan(10, operation, fault);
-        let start = Instant::now();
         let error = self.act(operation).await.unwrap_err();
-        let took = start.elapsed();
         assert!(like(&error), "{operation}: {error:?}");
         let text = error.to_string();
         assert!(text.contains(says) && text.contains(&self.backend.name()), "{operation}: {text:?} without {says:?}");
-        assert!(took < TOTAL + Duration::from_secs(5), "{operation}: {text} after {took:?}");
         self.proxy.heal();
         assert_eq!(self.proxy.calls(), vec![operation; attempts], "{operation}: {text}");
         self.act(operation).await.unwrap();
@@ -134,13 +135,13 @@ async fn what_passes_is_tried_again_within_the_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kms_that_never_answers_is_given_up_in_time() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::with(Account::hasty_backend_at).await else { return };
     bench.proxy.plan(10, "Sign", &Fault::Silence);
     let start = Instant::now();
     let error = bench.sign().await.unwrap_err();
     let took = start.elapsed();
     assert!(away(&error) && error.to_string().contains("no answer within"), "{error}");
-    assert!(took >= ATTEMPT && took < TOTAL + Duration::from_secs(5), "{took:?}");
+    assert!(took >= Budget::NORMAL.attempt && took < Budget::NORMAL.total + Duration::from_secs(10), "{took:?}");
     // The last has what the others have left of the time.
     let calls = bench.proxy.calls();
     assert!((2..=ALL).contains(&calls.len()), "{calls:?}");
@@ -242,15 +243,20 @@ async fn a_kms_that_keeps_failing_is_left_alone_and_tried_again() {
         }
     }
     assert_eq!(failures, 2 * ALL, "two calls that used up their attempts are enough");
-    // From here on nobody waits, and nobody calls.
+    // From here on nobody waits, and nobody calls, but for one now and then who tries.
     let start = Instant::now();
+    let mut left_alone = 0;
     for _ in 0..100 {
         let error = bench.unwrap().await.unwrap_err();
-        assert!(away(&error) && error.to_string().contains("the next attempt is in"), "{error}");
+        assert!(away(&error), "{error}");
+        left_alone += usize::from(error.to_string().contains("the next attempt is in"));
     }
-    assert!(start.elapsed() < Duration::from_secs(1) && bench.proxy.calls().is_empty());
+    let tried = bench.proxy.calls().len();
+    let took = start.elapsed();
+    assert!(tried <= 1 + usize::try_from(took.as_secs() / 2).unwrap(), "{tried} calls in {took:?}");
+    assert_eq!(tried + left_alone, 100);
     bench.proxy.heal();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while let Err(error) = bench.unwrap().await {
         assert!(Instant::now() < until, "not tried again: {error}");
         tokio::time::sleep(Duration::from_millis(50)).await;

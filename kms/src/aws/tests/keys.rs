@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_kms::types::KeyState;
+use aws_sdk_kms::types::{KeyState, Tag};
 
 use super::proxy::{Fault, Proxy};
 use super::*;
@@ -72,6 +72,25 @@ async fn a_key_whose_making_broke_off_unseen_is_found_and_discarded() {
         assert_eq!(state(&account, HERE, id).await, Some(KeyState::PendingDeletion));
     }
     assert!(backend.discard_unfinished(hour, created + 7200).await.unwrap().is_empty(), "once is enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_an_operator_has_tagged_are_not_discarded() {
+    let Some(account) = Account::open() else { return };
+    let (_proxy, backend) = deployment(&account, "tagged", HERE).await;
+    let client = account.client(HERE);
+    let tag = |key: &str, value: &str| Tag::builder().tag_key(key).tag_value(value).build().unwrap();
+    for spec in [KeySpec::SymmetricDefault, KeySpec::EccNistP256] {
+        let id = account.key(spec, &[HERE]).await;
+        client.tag_resource().key_id(&id).tags(tag("signet:deployment", "tagged")).send().await.unwrap();
+    }
+    // Even one with both tags, if it encrypts: that could be the wrapping key.
+    let tags = [tag("signet:deployment", "tagged"), tag("signet:label", "the wrapping key")];
+    let kek = account.key(KeySpec::SymmetricDefault, &[HERE]).await;
+    client.tag_resource().key_id(&kek).set_tags(Some(tags.to_vec())).send().await.unwrap();
+    assert_eq!(backend.ledger().await.unwrap(), []);
+    assert!(backend.discard_unfinished(Duration::ZERO, i64::MAX).await.unwrap().is_empty());
+    assert!(matches!(backend.discard(&kek).await, Err(KmsError::Key { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,6 +168,12 @@ async fn a_key_for_two_regions_is_replicated_and_discarded_in_both() {
     let id = SigningKey::from_reference(&key).unwrap().id;
     for region in [HERE, ELSEWHERE] {
         assert_eq!(state(&account, region, &id).await, Some(KeyState::Enabled));
+    }
+    let error = backend.discard(&id).await.unwrap_err().to_string();
+    assert!(error.contains("aws kms disable-key"), "a key in use was discarded: {error}");
+    backend.sign_digest(&key, &Digest::sha256(b"message")).await.unwrap();
+    for region in [HERE, ELSEWHERE] {
+        account.client(region).disable_key().key_id(&id).send().await.unwrap();
     }
     backend.discard(&id).await.unwrap();
     for region in [HERE, ELSEWHERE] {

@@ -4,18 +4,18 @@ use super::proxy::{Fault, Proxy};
 use super::*;
 
 /// A backend whose first region is behind a proxy.
-async fn two_regions(account: &Account) -> (Proxy, AwsKms) {
+async fn two_regions(account: &Account, open: fn(&Account, &str, &str) -> AwsKms) -> (Proxy, AwsKms) {
     let proxy = Proxy::start(account.server.address()).await;
     let kek = account.key(KeySpec::SymmetricDefault, &[HERE, ELSEWHERE]).await;
     let endpoints = format!("endpoint={},{}", proxy.url(), account.server.url());
-    let backend = account.backend_at(&kek, &format!("region={HERE},{ELSEWHERE}&{endpoints}"));
+    let backend = open(account, &kek, &format!("region={HERE},{ELSEWHERE}&{endpoints}"));
     (proxy, backend)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_region_signs_and_opens_while_the_first_is_away() {
     let Some(account) = Account::open() else { return };
-    let (proxy, backend) = two_regions(&account).await;
+    let (proxy, backend) = two_regions(&account, Account::backend_at).await;
     let digest = Digest::sha256(b"message");
     let key = backend.create("two homes", Algorithm::EcdsaP256).await.unwrap();
     let blob = backend.wrap(b"secret", b"context").await.unwrap();
@@ -41,7 +41,7 @@ async fn another_region_signs_and_opens_while_the_first_is_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_region_that_is_silent_costs_one_attempt_and_later_none() {
     let Some(account) = Account::open() else { return };
-    let (proxy, backend) = two_regions(&account).await;
+    let (proxy, backend) = two_regions(&account, Account::hasty_backend_at).await;
     let blob = backend.wrap(b"secret", b"context").await.unwrap();
     proxy.plan(100, "Decrypt", &Fault::Silence);
     proxy.calls();
@@ -54,11 +54,16 @@ async fn a_first_region_that_is_silent_costs_one_attempt_and_later_none() {
     while let Some(opened) = asked.join_next().await {
         assert_eq!(**opened.unwrap(), b"secret"[..]);
     }
-    assert_eq!(proxy.calls(), ["Decrypt"; 8]);
-    let start = tokio::time::Instant::now();
-    backend.unwrap(&blob, b"context").await.unwrap();
-    assert!(start.elapsed() < crate::aws::regions::ATTEMPT, "the silent region is left alone");
-    assert!(proxy.calls().is_empty());
+    let calls = proxy.calls().len();
+    assert!((6..=8).contains(&calls), "{calls} calls");
+    // The silent region is left alone: somebody tries it now and then, and with each trial less often.
+    for _ in 0..5 {
+        backend.unwrap(&blob, b"context").await.unwrap();
+        if proxy.calls().is_empty() {
+            return;
+        }
+    }
+    panic!("the silent region is asked again and again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
