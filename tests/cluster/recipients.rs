@@ -15,6 +15,7 @@ use crate::support::kms::{AwsKms, KeyFiles, Kms};
 use crate::support::load::{Kind, Load};
 use crate::support::node::{Keys, Node};
 use crate::support::say;
+use crate::support::softhsm::SoftHsm;
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,6 +31,12 @@ async fn a_kms_that_is_away_stops_rotation_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_starts_again_and_a_backup_is_restored_without_the_first_kms() {
     starts_without_the_first(KeyFiles::new("first"), KeyFiles::new("second")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_moves_from_a_key_file_to_pkcs11_while_clients_ask() {
+    let Some(new) = SoftHsm::new("a cluster that moves to PKCS#11") else { return };
+    moves(KeyFiles::new("old"), new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

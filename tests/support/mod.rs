@@ -22,6 +22,7 @@ pub(crate) mod node;
 pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod secrets;
+pub(crate) mod softhsm;
 pub(crate) mod users;
 pub(crate) mod wait;
 

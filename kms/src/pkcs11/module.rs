@@ -67,8 +67,8 @@ impl Module {
         match found.as_slice() {
             [(slot, _)] => Ok(*slot),
             [] => Err(Failure::Token(format!(
-                "no token of that name is there, only {others:?}: insert or start it, or correct keys.backend; a token \
-                 that was made after this node had started may be seen only when the node is restarted"
+                "no token of that name is there, only {others:?}: insert or start it, or correct keys.backend; some \
+                 modules see a token that was made or came back after they had been loaded only when this node is restarted"
             ))),
             several => {
                 let serials: Vec<&str> = several.iter().map(|(_, info)| info.serial_number()).collect();

@@ -384,6 +384,28 @@ fn one(session: &Session, class: ObjectClass) -> cryptoki::object::ObjectHandle 
 }
 
 #[test]
+fn a_token_that_went_away_is_not_available_and_everything_else_goes_on() {
+    softhsm(|hsm| async move {
+        let backend = hsm.ready("one", "kek").await;
+        let key = backend.create("root", Algorithm::EcdsaP256).await.unwrap();
+        let blob = backend.wrap(b"secret", b"c").await.unwrap();
+        let file = hsm.folder.join("kek");
+        crate::software::generate_key_file(&file).unwrap();
+        std::fs::rename(hsm.folder.join("tokens"), hsm.folder.join("away")).unwrap();
+        let digest = Digest::sha256(b"message");
+        for gone in [
+            backend.probe().await.unwrap_err(),
+            backend.sign_digest(&key, &digest).await.unwrap_err(),
+            backend.unwrap(&blob, b"c").await.unwrap_err(),
+        ] {
+            assert!(matches!(gone, KmsError::Unavailable { .. }), "{gone}");
+            assert!(gone.to_string().contains("token=one") && gone.to_string().contains("restarted"), "{gone}");
+        }
+        crate::uri::open(&format!("file:{}", file.display())).unwrap().probe().await.unwrap();
+    });
+}
+
+#[test]
 fn a_blob_that_was_moved_says_backend_key_and_fix_and_nothing_else() {
     softhsm(|hsm| async move {
         let backend = hsm.ready("one", "kek").await;
