@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_kms::types::{KeySpec, KeyUsageType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use self::localstack::{ACCOUNT, LocalStack, localstack};
 use super::*;
@@ -203,6 +204,34 @@ fn a_credentials_file_that_is_not_as_it_must_be_is_refused_at_start() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert!(!open("").unwrap().contains("hunter2"));
     assert!(open("&profile=other").unwrap_err().to_string().contains("[other]"));
+}
+
+/// Without LocalStack: TLS is spoken from the first byte, and a server that has no certificate learns nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_does_not_speak_tls_gets_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials");
+    std::fs::write(&path, "[default]\naws_access_key_id=A\naws_secret_access_key=B\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut first = [0; 512];
+            let length = stream.read(&mut first).await.unwrap();
+            say.send(first[..length].to_vec()).unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        }
+    });
+    let key = "mrk-0123456789abcdef0123456789abcdef";
+    let uri =
+        format!("awskms:{key}?region={HERE}&endpoint=https://127.0.0.1:{port}&credentials_file={}", path.display());
+    let backend = AwsKms::open(uri.parse().unwrap()).unwrap();
+    let error = backend.wrap(b"secret", b"").await.unwrap_err();
+    assert!(matches!(error, KmsError::Unavailable { .. }), "{error}");
+    let hello = said.recv().await.unwrap();
+    assert_eq!(hello[..2], [0x16, 0x03], "no TLS handshake");
 }
 
 const HERE: &str = "eu-west-1";
