@@ -44,6 +44,8 @@ struct State<W> {
     /// Calls that threads are at and somebody waits for.
     running: HashSet<u64>,
     next: u64,
+    /// Threads that have not let go of what is theirs.
+    alive: usize,
     closed: bool,
 }
 
@@ -55,7 +57,8 @@ struct Call<W> {
 impl<W: Default + 'static> Calls<W> {
     /// `adrift` counts the threads that hang, for all who share it.
     pub(super) fn new(adrift: Arc<AtomicUsize>) -> Self {
-        let state = State { queue: VecDeque::new(), idle: 0, running: HashSet::new(), next: 0, closed: false };
+        let state =
+            State { queue: VecDeque::new(), idle: 0, running: HashSet::new(), next: 0, alive: 0, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), adrift }) }
     }
 
@@ -89,6 +92,7 @@ impl<W: Default + 'static> Calls<W> {
             let thread = std::thread::Builder::new().name("pkcs11".to_owned());
             thread.spawn(move || shared.work()).map_err(|_| NoAnswer::NoThread)?;
             state.idle += 1;
+            state.alive += 1;
         }
         let number = state.next;
         state.next += 1;
@@ -102,6 +106,13 @@ impl<W: Default + 'static> Calls<W> {
 impl<W: Default> Shared<W> {
     fn work(&self) {
         let mut own = W::default();
+        self.serve(&mut own);
+        drop(own);
+        self.lock().alive -= 1;
+        self.work.notify_all();
+    }
+
+    fn serve(&self, own: &mut W) {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -114,7 +125,7 @@ impl<W: Default> Shared<W> {
             state.idle -= 1;
             state.running.insert(call.number);
             drop(state);
-            (call.run)(&mut own);
+            (call.run)(own);
             state = self.lock();
             if !state.running.remove(&call.number) {
                 self.adrift.fetch_sub(1, Ordering::Relaxed);
@@ -152,9 +163,13 @@ impl<W> Drop for Waiting<'_, W> {
 }
 
 impl<W> Drop for Calls<W> {
+    /// Waits until the threads have let go of what is theirs, but not for one that hangs: a library whose sessions are
+    /// closed while the process ends, and its own memory with it, crashes.
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
+        let mut state = self.shared.lock();
+        state.closed = true;
         self.shared.work.notify_all();
+        drop(self.shared.work.wait_timeout_while(state, CLOSING, |state| state.alive > 0));
     }
 }
 
@@ -169,6 +184,8 @@ impl<W> fmt::Debug for Calls<W> {
 /// Two sessions are half as fast again as one in a token of software, and more than cores gain nothing; hardware that
 /// serves many at once is rare, and a cluster makes a few calls an hour.
 const THREADS: usize = 4;
+/// Closing a session takes a millisecond.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Far more than a cluster ever asks for at once, unless every signature is made in the token: then it is what a token
 /// of 100 signatures a second does within a second.
 const MAX_QUEUE: usize = 100;
@@ -276,5 +293,28 @@ mod tests {
         assert_eq!(calls.run(LONG, |_| ()).await, Err(NoAnswer::Adrift));
         adrift.fetch_sub(1, Ordering::Relaxed);
         assert_eq!(calls.run(LONG, |_| 7).await, Ok(7));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_threads_hold_is_let_go_before_whoever_drops_them_goes_on() {
+        static HELD: AtomicUsize = AtomicUsize::new(0);
+        struct Session;
+        impl Default for Session {
+            fn default() -> Self {
+                HELD.fetch_add(1, Ordering::SeqCst);
+                Self
+            }
+        }
+        impl Drop for Session {
+            fn drop(&mut self) {
+                std::thread::sleep(Duration::from_millis(20));
+                HELD.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let calls = Calls::<Session>::new(Arc::default());
+        let ((), ()) = tokio::try_join!(calls.run(LONG, |_| ()), calls.run(LONG, |_| ())).unwrap();
+        assert!(HELD.load(Ordering::SeqCst) > 0);
+        drop(calls);
+        assert_eq!(HELD.load(Ordering::SeqCst), 0);
     }
 }
