@@ -46,6 +46,12 @@ async fn a_cluster_moves_from_a_key_file_to_aws_kms_while_clients_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_node_starts_again_and_a_backup_is_restored_without_the_pkcs11_token() {
+    let Some(first) = SoftHsm::new("a cluster that starts without PKCS#11") else { return };
+    starts_without_the_first(first, KeyFiles::new("second")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_aws_kms_stops_rotation_and_nothing_else() {
     let Some(kms) = AwsKms::new("only") else { return };
     outage(kms).await;

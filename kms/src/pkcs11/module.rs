@@ -47,7 +47,20 @@ impl Module {
         if let Some(module) = modules.get(&path) {
             return Ok(Arc::clone(module));
         }
-        let module = Arc::new(Self { library: initialised(&path, uri)?, logins: Mutex::default() });
+        let mut module = Self { library: initialised(&path, uri)?, logins: Mutex::default() };
+        for _ in 0..LOADS {
+            if !matches!(module.slot(uri), Err(Failure::Token(_))) {
+                break;
+            }
+            // A token whose objects another process is writing just now may be passed over by a module that looks for
+            // tokens only here. Nobody else uses it yet.
+            std::thread::sleep(LOOK_AGAIN);
+            if module.library.clone().finalize().is_err() {
+                break;
+            }
+            module = Self { library: initialised(&path, uri)?, logins: Mutex::default() };
+        }
+        let module = Arc::new(module);
         modules.insert(path, Arc::clone(&module));
         Ok(module)
     }
@@ -140,6 +153,10 @@ pub(super) fn adrift(uri: &Pkcs11Uri) -> Arc<AtomicUsize> {
     let mut modules = lock(&ADRIFT);
     Arc::clone(modules.get_or_insert_default().entry(uri.module_path.clone()).or_default())
 }
+
+/// How often a module is loaded anew because it does not see the token.
+const LOADS: usize = 3;
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
 
 fn initialised(path: &Path, uri: &Pkcs11Uri) -> Result<Pkcs11, KmsError> {
     let library = Pkcs11::new(path).map_err(|error| {
