@@ -14,8 +14,7 @@ pub(crate) struct Threads {
 impl Threads {
     /// Starts the threads.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(RAFT_THREADS).thread_name("raft").enable_all().build()?;
+        let runtime = Builder::new_multi_thread().worker_threads(threads()).thread_name("raft").enable_all().build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
@@ -47,4 +46,9 @@ impl Drop for Threads {
     }
 }
 
-const RAFT_THREADS: usize = 2;
+/// On a small machine a second thread would mostly wake the first: an idle node costs less with one.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| if cores.get() < MANY_CORES { 1 } else { 2 })
+}
+
+const MANY_CORES: usize = 4;

@@ -21,6 +21,7 @@ mod ledger;
 mod live;
 mod logging;
 mod members;
+mod memory;
 mod metrics;
 mod ops;
 mod recipients;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::config::Config;
 use super::issue::Issuer;
 use super::journal::{self, Journal};
-use super::{disk, identity, keyring, lease, rotation};
+use super::{disk, identity, keyring, lease, memory, rotation};
 
 /// Starts everything that runs until `stop`.
 pub(super) fn start(
@@ -38,6 +38,7 @@ pub(super) fn start(
     });
 
     tasks.spawn(disk::keep(issuer.disk.clone(), node.clone(), stop.clone()));
+    tasks.spawn(memory::keep(stop.clone()));
 
     let (dir, names) = (config.data_dir.join(journal::DIR), config.https.clone());
     let (issuer, node, tls, stop) = (issuer.clone(), node.clone(), tls.clone(), stop.clone());

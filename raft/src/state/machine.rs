@@ -53,7 +53,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 responders.push(responder);
             }
             let answered: Vec<bool> = responders.iter().map(Option::is_some).collect();
-            let outcomes = if batch.iter().map(size).sum::<usize>() < LARGE_BATCH {
+            let small = batch.iter().map(size).sum::<usize>() < LARGE_BATCH;
+            let outcomes = if small && !self.store.is_slow() {
                 self.store.apply_for(&batch, &answered)?
             } else {
                 // Takes long, and nothing else of raft's may wait for it, elections least.
@@ -114,4 +115,4 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 /// So many entries share one write at most, so that those who wait for the first do not wait for a whole backlog.
 const BATCH_ENTRIES: usize = 1024;
 /// A batch of so many bytes is applied on a thread of its own. Below it the way there would cost more than it saves.
-const LARGE_BATCH: usize = 128 << 10;
+const LARGE_BATCH: usize = 32 << 10;

@@ -279,6 +279,13 @@ impl StateStore {
         Ok(Taken { path, meta, chain: position.chain })
     }
 
+    /// Whether RocksDB holds up writes because it cannot put them into files as fast.
+    pub(crate) fn is_slow(&self) -> bool {
+        let generation = self.generation.load();
+        let says = |name: &str| generation.db.property_int_value(name).ok().flatten().is_some_and(|value| value > 0);
+        says("rocksdb.is-write-stopped") || says("rocksdb.actual-delayed-write-rate")
+    }
+
     /// What RocksDB failed to do in the background, if anything.
     pub(crate) fn background_errors(&self) -> Option<String> {
         background_errors(&self.generation.load().db)

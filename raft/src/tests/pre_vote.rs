@@ -1,17 +1,20 @@
 //! Before it stands for election a node asks whether it could win, and is told the truth.
 
+use std::time::Duration;
+
 use openraft::raft::VoteRequest;
+use tokio::time::{Instant, sleep};
 
 use super::cluster::{Place, WAIT, cluster, put, until};
 use crate::peer::{Lane, proto};
 use crate::types::{TypeConfig, Vote};
 use crate::{Node, Role, Timings};
 
-/// What `voter` answers when `candidate` asks whether it would vote for it in `term`.
+/// What `voter` answers when `candidate` asks whether it would vote for it in `term`. It is asked until it answers: one that
+/// has not heard yet of a member that is new drops the connection.
 async fn ask(candidate: &Place, voter: &Place, term: u64, last: Option<crate::types::LogId>) -> bool {
     let id = |place: &Place| place.node().identity().unwrap().node_id;
     let member = candidate.node().member().unwrap();
-    let mut client = member.links.connected(id(voter), Lane::Calls, WAIT).await.unwrap();
     let asked: VoteRequest<TypeConfig> = VoteRequest::new(Vote::new(term, id(candidate)), last);
     let request = proto::VoteRequest {
         envelope: Some(member.directory.envelope(id(voter))),
@@ -20,7 +23,15 @@ async fn ask(candidate: &Place, voter: &Place, term: u64, last: Option<crate::ty
         leadership_transfer: false,
         pre_vote: true,
     };
-    client.vote(request).await.unwrap().into_inner().granted
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let mut client = member.links.connected(id(voter), Lane::Calls, WAIT).await.unwrap();
+        match client.vote(request.clone()).await {
+            Ok(answer) => return answer.into_inner().granted,
+            Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
