@@ -106,7 +106,7 @@ impl Load {
         let made = admin.create_entries(vec![(Some(parent.clone()), entry(WORKLOAD, AGENT))]).await.unwrap();
         assert!(matches!(made[..], [EntryResult::Done(_)]), "{made:?}");
         let agent = Arc::new(Agent::minted(&cluster.nodes[0], AGENT).await);
-        let token: Arc<str> = users.token("alice", AUDIENCE, "orders.read").into();
+        let token: Arc<str> = users.token_for(LONG, "alice", AUDIENCE, "orders.read").into();
 
         let (seen, stop, mut workers) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)), JoinSet::new());
         for (position, node) in cluster.nodes.iter().enumerate() {
@@ -137,6 +137,9 @@ impl Load {
         self.seen
     }
 }
+
+/// The longest load lasts a night.
+const LONG: u64 = 12 * 3600;
 
 struct Worker {
     kind: Kind,

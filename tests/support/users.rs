@@ -39,10 +39,15 @@ impl Users {
 
     /// A user's access token for `audience`, good for ten minutes.
     pub(crate) fn token(&self, user: &str, audience: &str, scope: &str) -> String {
+        self.token_for(600, user, audience, scope)
+    }
+
+    /// The same, good for so many seconds.
+    pub(crate) fn token_for(&self, seconds: u64, user: &str, audience: &str, scope: &str) -> String {
         let now = now_secs();
         self.sign(&json!({
             "iss": self.issuer, "sub": user, "aud": audience, "client_id": "shop-web", "scope": scope,
-            "iat": now, "exp": now + 600, "jti": format!("{user}-{now}"),
+            "iat": now, "exp": now + seconds, "jti": format!("{user}-{now}"),
         }))
     }
 
