@@ -79,8 +79,8 @@ async fn watch_core(member: Weak<Member>, failed: watch::Sender<Option<String>>)
     }
 }
 
-/// Has the log's watermark written and its memory given back, and ends the process when RocksDB could not write a file in the background: it tells
-/// nobody before the next write, and what it does then is not to be relied on.
+/// Has the log's watermark written and its memory given back, and ends the process when RocksDB could not write a file in
+/// the background: it tells nobody before the next write, and what it does then is not to be relied on.
 async fn watch_databases(member: Weak<Member>) {
     let Some(mut ticks) = chore(&member, MARK) else { return };
     let (mut entries, mut calm) = (0, 0);
