@@ -4,10 +4,12 @@
 //! - 2026-11-22: authorities with fields 0 to 7.
 //! - 2026-11-22: field 8, what has happened to it. A record without it loads, as one to which nothing has.
 //! - 2026-11-22: field 2 of a key in a backend, in which backend of its kind. A record without it loads.
+//! - 2026-11-22: field 9, certificates of an outside CA above it. A record without it loads, as one made here.
 
 use std::fmt;
 use std::time::Duration;
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::time::UnixTime;
@@ -166,6 +168,38 @@ pub struct Authority {
     #[n(8)]
     #[cbor(default)]
     pub life: Life,
+    /// For a root that comes from elsewhere, and an issuing CA under one that an outside CA signed.
+    #[n(9)]
+    pub outside: Option<Outside>,
+}
+
+/// What is above an authority that was not made here alone. Stored form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Outside {
+    /// The certificates above its own, DER, each signed by the next; the last, which signed itself, is the trust anchor.
+    /// Empty for a root that signed itself.
+    #[n(0)]
+    pub above: Vec<ByteVec>,
+}
+
+/// A root's key that waits for an outside CA to sign its certificate. Stored form.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CertificateRequest {
+    /// The key's identifier, in lower-case hex.
+    #[n(0)]
+    pub id: KeyId,
+    /// `SubjectPublicKeyInfo`, DER.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub public_key: Vec<u8>,
+    /// The private key, in a backend.
+    #[n(2)]
+    pub key: StoredKey,
+    /// The PKCS#10 request, DER.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub request: Vec<u8>,
+    /// When it was made.
+    #[n(4)]
+    pub made_at: UnixTime,
 }
 
 /// What has happened to an authority, in cluster time. Stored form.
@@ -211,6 +245,38 @@ impl Authority {
     #[must_use]
     pub const fn is_tainted(&self) -> bool {
         self.life.tainted_at.is_some()
+    }
+
+    /// Whether it is a root that was signed or made elsewhere: nobody but a person replaces it.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        self.kind == AuthorityKind::X509Root && self.outside.is_some()
+    }
+
+    /// The trust anchor by which verifiers know it, DER: its own certificate, or that of the outside CA.
+    #[must_use]
+    pub fn anchor(&self) -> &[u8] {
+        let above = self.outside.as_ref().and_then(|outside| outside.above.last());
+        above.map_or(&self.certificate, |anchor| anchor.as_slice())
+    }
+
+    /// The certificates that travel with what it signs, DER: its own and those between it and its trust anchor.
+    #[must_use]
+    pub fn presented(&self) -> Vec<Vec<u8>> {
+        let above = self.outside.iter().flat_map(|outside| &outside.above).map(|one| one.to_vec());
+        let mut chain: Vec<Vec<u8>> = std::iter::once(self.certificate.clone()).chain(above).collect();
+        if chain.len() > 1 {
+            chain.pop();
+        }
+        chain
+    }
+
+    /// What is above an issuing CA that this root signs.
+    #[must_use]
+    pub fn above_issuing(&self) -> Option<Outside> {
+        let outside = self.outside.as_ref().filter(|outside| !outside.above.is_empty())?;
+        let own = std::iter::once(ByteVec::from(self.certificate.clone()));
+        Some(Outside { above: own.chain(outside.above.iter().cloned()).collect() })
     }
 
     /// From its making to its end.

@@ -6,12 +6,13 @@
 //! - 2026-11-22: commands 20 to 25, which rotate authorities; [`Settings`] field 9. The epoch of a kind, compared by
 //!   command 6 and those from 20 to 23, counts every change of the kind's authorities, not only additions.
 //! - 2026-11-22: commands 26 to 30, about the recipients of wrapped keys.
+//! - 2026-11-22: commands 31 and 32, about certificate requests for an outside CA.
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use crate::authority::{Authority, AuthorityKind, KeyId};
+use crate::authority::{Authority, AuthorityKind, CertificateRequest, KeyId};
 use crate::caller::Caller;
 use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
 use crate::recipient::{BackendState, RecipientId, Rewrapped};
@@ -246,6 +247,20 @@ pub enum Command {
         /// The version of the recipients when the proposer looked.
         #[n(1)]
         expected_version: u64,
+    },
+    /// Remembers a root's key until an outside CA has signed its certificate. Refused when too many wait already.
+    #[n(31)]
+    KeepCertificateRequest {
+        /// The key and its request.
+        #[n(0)]
+        request: CertificateRequest,
+    },
+    /// Forgets a key for which no certificate will come.
+    #[n(32)]
+    DropCertificateRequest {
+        /// Which.
+        #[n(0)]
+        id: KeyId,
     },
 }
 

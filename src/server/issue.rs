@@ -166,7 +166,7 @@ impl Issuer {
         let signature = self.sign(&signer.key, &signer.id, tbs.as_bytes())?;
         let credential = X509Svid {
             spiffe_id: request.spiffe_id.clone(),
-            cert_chain: vec![tbs.assemble(&signature), signer.issuer.certificate().to_vec()],
+            cert_chain: std::iter::once(tbs.assemble(&signature)).chain(signer.chain.iter().cloned()).collect(),
             expires_at_secs: validity.not_after.secs(),
             hint: request.hint.to_owned(),
         };

@@ -99,6 +99,8 @@ pub(crate) struct X509Key {
     pub(crate) issuer: IssuerView,
     pub(crate) key: IssuingKey,
     pub(crate) id: KeyId,
+    /// The certificates that travel behind what it signs, its own first, DER.
+    pub(crate) chain: Vec<Vec<u8>>,
 }
 
 /// Signs tokens.
@@ -202,7 +204,8 @@ impl Keys {
                 let trust_domain = &live.settings.trust_domain;
                 let issuer = IssuerView::new(&authority.certificate, &authority.public_key, trust_domain)
                     .map_err(|cause| cause.to_string())?;
-                return Ok(Held::X509(Arc::new(X509Key { issuer, key: self.unwrap(live, authority).await?, id })));
+                let (key, chain) = (self.unwrap(live, authority).await?, authority.presented());
+                return Ok(Held::X509(Arc::new(X509Key { issuer, key, id, chain })));
             }
             AuthorityKind::JwtSvid => jwt_svid::TYP,
             AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,

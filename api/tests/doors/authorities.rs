@@ -32,6 +32,7 @@ pub(crate) fn sample() -> Authorities {
         created_at: now,
         not_after: UnixTime::from_secs(NOW + 3600),
         life: Life { issuer: issuer.to_owned(), unwrapped_by: vec![1, 2], ..Life::default() },
+        outside: None,
     };
     let hierarchy = Hierarchy {
         settings: Settings {
@@ -56,6 +57,7 @@ pub(crate) fn sample() -> Authorities {
         epochs: std::collections::BTreeMap::new(),
         past: Vec::new(),
         recipients: Recipients::default(),
+        certificate_requests: Vec::new(),
     };
     let (plan, bounds) = (hierarchy.plan(now), hierarchy.bounds(now));
     Authorities { now, plan, bounds, hierarchy, changed: None, kms_calls: 3, notes: Vec::new() }

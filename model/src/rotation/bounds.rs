@@ -64,8 +64,10 @@ impl Hierarchy {
         .after(CLOCK_TOLERANCE);
         let request = self.request(authority.kind);
         let revoke_after = match authority.slot {
-            Slot::Retiring => authority.life.revoke_after_secs,
-            Slot::Prepared | Slot::Active => request.and_then(|request| request.revoke_after_secs),
+            Slot::Retiring => self.revoked_after(authority),
+            Slot::Prepared | Slot::Active => {
+                request.and_then(|request| request.revoke_after_secs).filter(|_| !self.shares_anchor(authority))
+            }
         };
         if let Some(secs) = revoke_after {
             let after = Duration::from_secs(secs.into()).max(self.settings.stops_within());
@@ -78,7 +80,7 @@ impl Hierarchy {
         // An issuing CA goes with its root, if that goes first.
         let root = self.of(AuthorityKind::X509Root).find(|root| root.id == authority.life.issuer);
         match root.filter(|root| authority.kind == AuthorityKind::X509Issuing && root.slot == Slot::Retiring) {
-            Some(root) if root.life.revoke_after_secs.is_some() => {
+            Some(root) if self.revoked_after(root).is_some() => {
                 self.accepted_until(root, self.stopped_at(root)).min(ended)
             }
             Some(_) | None => ended,

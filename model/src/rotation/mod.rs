@@ -4,6 +4,7 @@
 //! plan did not say. What must hold whoever asks is checked once more where a command is applied, by the same rules.
 
 mod bounds;
+mod outside;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub use bounds::Bound;
 pub use plan::{Action, Step, Window};
 pub use timing::CLOCK_TOLERANCE;
 
-use crate::authority::{Authority, AuthorityKind, KeyId, Slot};
+use crate::authority::{Authority, AuthorityKind, CertificateRequest, KeyId, Slot};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Epochs, Settings};
 use crate::recipient::Recipients;
@@ -85,6 +86,8 @@ pub struct Hierarchy {
     pub past: Vec<PastAuthority>,
     /// For whom keys are wrapped, and where roots are made.
     pub recipients: Recipients,
+    /// Keys that wait for a certificate of an outside CA, the oldest first.
+    pub certificate_requests: Vec<CertificateRequest>,
 }
 
 impl Hierarchy {
@@ -121,6 +124,28 @@ impl Hierarchy {
     pub fn under<'a>(&'a self, root: &'a KeyId) -> impl Iterator<Item = &'a Authority> {
         self.of(AuthorityKind::X509Issuing)
             .filter(move |authority| authority.life.issuer.is_empty() || authority.life.issuer == *root)
+    }
+
+    /// Whether the roots come from elsewhere, or will: the leader then makes none of its own.
+    #[must_use]
+    pub fn is_from_outside(&self, now: UnixTime) -> bool {
+        let counts = |root: &Authority| match root.slot {
+            Slot::Active => true,
+            Slot::Prepared => root.not_after > now,
+            Slot::Retiring => false,
+        };
+        self.of(AuthorityKind::X509Root).any(|root| root.is_outside() && counts(root))
+    }
+
+    /// Whether verifiers know another root by the same trust anchor, so that this one cannot be taken from them alone.
+    #[must_use]
+    pub fn shares_anchor(&self, root: &Authority) -> bool {
+        root.is_outside() && self.of(root.kind).any(|other| other.id != root.id && other.anchor() == root.anchor())
+    }
+
+    /// So many seconds after `authority` stopped signing it is revoked, if that was asked for and has an effect.
+    pub(crate) fn revoked_after(&self, authority: &Authority) -> Option<u32> {
+        authority.life.revoke_after_secs.filter(|_| !self.shares_anchor(authority))
     }
 
     /// Whether the key of `root` is where new roots are made, as far as is known.

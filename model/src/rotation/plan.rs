@@ -22,6 +22,8 @@ pub enum Action {
     Activate,
     /// Make a new one and publish it.
     Prepare,
+    /// Have an outside CA sign a new one: only a person can.
+    Import,
 }
 
 impl Action {
@@ -35,6 +37,7 @@ impl Action {
             Self::Taint => "taint",
             Self::Activate => "activate",
             Self::Prepare => "prepare",
+            Self::Import => "import",
         }
     }
 }
@@ -113,6 +116,9 @@ impl Hierarchy {
                 None => candidate = candidate.or(Some(prepared)),
             }
         }
+        if candidate.is_none() && self.is_bound_by_root(active, now) {
+            return;
+        }
         let why = self.why(active, now);
         let published_at = if let Some(prepared) = candidate {
             prepared.published_at()
@@ -132,11 +138,24 @@ impl Hierarchy {
         });
     }
 
+    /// Whether a new issuing CA would end with the active one, since the root does, or could not be signed any more.
+    fn is_bound_by_root(&self, active: &Authority, now: UnixTime) -> bool {
+        let Some(root) = self.active(AuthorityKind::X509Root).filter(|_| active.kind == AuthorityKind::X509Issuing)
+        else {
+            return false;
+        };
+        let wanted = self.request(active.kind).is_some() || self.is_misplaced(active.kind);
+        root.not_after <= now || (root.not_after <= active.not_after && !wanted)
+    }
+
     /// A standby root is always published. The newest with enough of its life left is the one to switch to.
     fn plan_roots(&self, now: UnixTime, steps: &mut Vec<Step>) {
         let kind = AuthorityKind::X509Root;
         let Some(active) = self.active(kind) else { return };
         let standbys = self.in_order_of_making(kind);
+        if self.is_from_outside(now) {
+            return self.plan_outside_roots(active, &standbys, now, steps);
+        }
         let fresh = |root: &Authority| root.not_after.since(now) > root.lifetime() / 2;
         let ready = standbys.iter().rfind(|root| fresh(root) && self.is_in_place(root)).copied();
         match ready {
@@ -178,7 +197,7 @@ impl Hierarchy {
         if authority.kind == AuthorityKind::X509Root && self.has_active_under(&authority.id) {
             return;
         }
-        let Some(after) = authority.life.revoke_after_secs else {
+        let Some(after) = self.revoked_after(authority) else {
             let due = self.ended_at(authority);
             steps.push(step(authority, Action::Retire, due, "nothing it signed is valid any more"));
             return;
@@ -247,11 +266,11 @@ impl Hierarchy {
     }
 
     /// Whether the active authority is to be replaced as soon as can be.
-    fn is_urgent(&self, active: &Authority, now: UnixTime) -> bool {
+    pub(super) fn is_urgent(&self, active: &Authority, now: UnixTime) -> bool {
         self.request(active.kind).is_some() || self.is_misplaced(active.kind) || active.not_after <= now
     }
 
-    fn why(&self, active: &Authority, now: UnixTime) -> &'static str {
+    pub(super) fn why(&self, active: &Authority, now: UnixTime) -> &'static str {
         match self.request(active.kind) {
             Some(RotationRequest { emergency: true, .. }) => "an emergency rotation was asked for",
             Some(_) => "a rotation was asked for",
@@ -283,7 +302,7 @@ impl Hierarchy {
     }
 }
 
-fn step(authority: &Authority, action: Action, due: UnixTime, why: &'static str) -> Step {
+pub(super) fn step(authority: &Authority, action: Action, due: UnixTime, why: &'static str) -> Step {
     Step { kind: authority.kind, action, id: Some(authority.id.clone()), due, deadline: None, why }
 }
 

@@ -1,4 +1,5 @@
 mod examples;
+mod outside;
 mod properties;
 mod recipients;
 mod stored;

@@ -36,10 +36,7 @@ pub fn trust_bundle(rows: &dyn Rows) -> Result<Option<TrustBundle>, StoredFormEr
     let jwt = authorities(rows, AuthorityKind::JwtSvid)?;
     Ok(Some(TrustBundle {
         trust_domain: settings.trust_domain,
-        x509_authorities: roots
-            .into_iter()
-            .map(|root| X509Authority { tainted: root.is_tainted(), certificate: root.certificate })
-            .collect(),
+        x509_authorities: anchors(&roots),
         jwt_authorities: jwt
             .into_iter()
             .map(|key| JwtAuthority {
@@ -52,6 +49,20 @@ pub fn trust_bundle(rows: &dyn Rows) -> Result<Option<TrustBundle>, StoredFormEr
         refresh_hint_secs: settings.refresh_hint_secs,
         sequence_number: load(rows, Space::Meta, BUNDLE_SEQUENCE)?.unwrap_or(0),
     }))
+}
+
+/// The trust anchors, each once. One by which several roots are known is tainted when all of them are.
+fn anchors(roots: &[Authority]) -> Vec<X509Authority> {
+    let mut anchors: Vec<X509Authority> = Vec::new();
+    for root in roots {
+        match anchors.iter_mut().find(|known| known.certificate == root.anchor()) {
+            Some(known) => known.tainted &= root.is_tainted(),
+            None => {
+                anchors.push(X509Authority { tainted: root.is_tainted(), certificate: root.anchor().to_vec() });
+            }
+        }
+    }
+    anchors
 }
 
 pub(super) fn authority(rows: &dyn Rows, which: &AuthorityRef) -> Result<Option<Authority>, StoredFormError> {

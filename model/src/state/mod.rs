@@ -6,6 +6,7 @@
 mod authorities;
 mod entries;
 mod issuance;
+mod outside;
 mod policy;
 mod recipients;
 mod requests;
@@ -72,7 +73,9 @@ fn carry_out(rows: &mut dyn RowsMut, position: Position, proposal: &Proposal) ->
         | Command::RevokeAuthority { .. }
         | Command::RetireAuthority { .. }
         | Command::RequestRotation { .. }
-        | Command::ReportUnwrapped { .. } => rotation::apply(rows, position, proposal),
+        | Command::ReportUnwrapped { .. }
+        | Command::KeepCertificateRequest { .. }
+        | Command::DropCertificateRequest { .. } => rotation::apply(rows, position, proposal),
         Command::AddRecipient { .. }
         | Command::RemoveRecipient { .. }
         | Command::RewrapKeys { .. }

@@ -94,7 +94,11 @@ pub(super) fn apply(
         | Command::RevokeAuthority { .. }
         | Command::RetireAuthority { .. }
         | Command::RequestRotation { .. }
-        | Command::ReportUnwrapped { .. } => Err(Refusal::new(Reason::Internal, "not a command about recipients")),
+        | Command::ReportUnwrapped { .. }
+        | Command::KeepCertificateRequest { .. }
+        | Command::DropCertificateRequest { .. } => {
+            Err(Refusal::new(Reason::Internal, "not a command about recipients"))
+        }
     };
     Ok(done.map_or_else(Outcome::Refused, |()| Outcome::Done))
 }

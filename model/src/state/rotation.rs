@@ -2,7 +2,7 @@
 //! the plan is made from, so that neither a person nor an outdated leader can do what the plan would not.
 
 use super::authorities::{self, authority, changed, kind_number, put, remove};
-use super::{Position, epoch, load, recipients, settings, store};
+use super::{Position, epoch, load, outside, recipients, settings, store};
 use crate::authority::{Authority, AuthorityKind, Life, Slot};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, Outcome, Proposal};
@@ -24,6 +24,7 @@ pub fn hierarchy(rows: &dyn Rows) -> Result<Option<Hierarchy>, StoredFormError> 
         epochs: std::collections::BTreeMap::new(),
         past: Vec::new(),
         recipients: recipients::recipients(rows)?,
+        certificate_requests: outside::certificate_requests(rows)?,
     };
     for kind in AuthorityKind::ALL {
         hierarchy.authorities.extend(super::authorities(rows, *kind)?);
@@ -59,6 +60,8 @@ pub(super) fn apply(
             change.request(rows, kinds, reason, *emergency, *revoke_after_secs)
         }
         Command::ReportUnwrapped { node, authorities } => report(rows, *node, authorities)?,
+        Command::KeepCertificateRequest { request } => outside::keep(rows, &hierarchy, request),
+        Command::DropCertificateRequest { id } => outside::forget(rows, &hierarchy, id),
         Command::AddRecipient { .. }
         | Command::RemoveRecipient { .. }
         | Command::RewrapKeys { .. }
@@ -108,6 +111,7 @@ impl Change<'_> {
         let mut new = Authority { life, ..new.clone() };
         allowed!(self.hierarchy.recipients.keep_wrappings(&mut new));
         put(rows, &new);
+        outside::signed(rows, self.hierarchy, &new);
         changed(rows, new.kind)?;
         Ok(Ok(()))
     }
@@ -132,6 +136,19 @@ impl Change<'_> {
         if new.kind == AuthorityKind::X509Issuing && !self.hierarchy.is_under_active_root(new) {
             let detail = format!("{name} was signed by a root that is not the active one; prepare it again");
             return Err(Refusal::new(Reason::Conflict, detail));
+        }
+        self.only_by_a_person(new)
+    }
+
+    /// No node puts a root of its own making in the place of one from elsewhere.
+    fn only_by_a_person(&self, new: &Authority) -> Result<(), Refusal> {
+        let own = new.kind == AuthorityKind::X509Root && !new.is_outside();
+        if own && matches!(self.caller, Caller::Node { .. }) && self.hierarchy.is_from_outside(self.position.at) {
+            let detail = format!(
+                "{} was made here, and this trust domain's root comes from elsewhere: only a person replaces it",
+                name(new)
+            );
+            return Err(precondition(detail));
         }
         Ok(())
     }
@@ -175,6 +192,7 @@ impl Change<'_> {
         if new.not_after <= now {
             return Err(precondition(format!("{name} has ended; prepare a new one")));
         }
+        self.only_by_a_person(new)?;
         if new.kind == AuthorityKind::X509Issuing && !self.hierarchy.is_under_active_root(new) {
             return Err(precondition(format!(
                 "{name} was signed by a root that is not the active one; prepare a new one"
@@ -227,7 +245,7 @@ impl Change<'_> {
         let name = name(old);
         match old.slot {
             Slot::Retiring if old.is_tainted() => Err(precondition(format!("{name} is tainted already"))),
-            Slot::Retiring => self.nothing_active_under(old),
+            Slot::Retiring => self.nothing_active_under(old).and_then(|()| self.is_its_own_anchor(old)),
             Slot::Active => Err(precondition(format!(
                 "{name} is active, and agents would be told to ask anew for what they would get again: activate another first"
             ))),
@@ -273,6 +291,9 @@ impl Change<'_> {
             )));
         }
         self.nothing_active_under(old)?;
+        if now < self.hierarchy.ended_at(old) {
+            self.is_its_own_anchor(old)?;
+        }
         let stopped = self.hierarchy.stopped_at(old).after(self.hierarchy.settings.stops_within());
         if now < stopped && !force {
             let wait = stopped.since(now).as_millis().div_ceil(1000);
@@ -377,6 +398,17 @@ impl Change<'_> {
             let detail = format!("there is no authority {which}; `signet authority show` lists them");
             Refusal::new(Reason::NotFound, detail)
         })
+    }
+
+    fn is_its_own_anchor(&self, old: &Authority) -> Result<(), Refusal> {
+        if self.hierarchy.shares_anchor(old) {
+            return Err(precondition(format!(
+                "verifiers know {} by the certificate of an outside CA that stays in the bundle for another root, so they accept what is under it until that ends; \
+                 have the outside CA revoke it, or import a chain of another outside CA and rotate to that",
+                name(old)
+            )));
+        }
+        Ok(())
     }
 
     fn nothing_active_under(&self, old: &Authority) -> Result<(), Refusal> {

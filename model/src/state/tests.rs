@@ -69,6 +69,7 @@ impl Cluster {
             created_at: UnixTime::from_secs(1),
             not_after: UnixTime::from_secs(2),
             life: crate::authority::Life::default(),
+            outside: None,
         };
         assert_eq!(self.apply(Command::Establish { settings, authorities: vec![authority] }), Outcome::Done);
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{IssuanceBatch, StoredPolicy, entries, epoch, requests, settings};
-use crate::authority::{Authority, AuthorityKind};
+use crate::authority::{Authority, AuthorityKind, CertificateRequest};
 use crate::entry::{EntryId, RegistrationEntry};
 use crate::policy::Policy;
 use crate::recipient::{NodeBackends, Recipients};
@@ -195,6 +195,7 @@ impl Judge<'_> {
             key if key.starts_with(b"rotation/") => from_bytes::<RotationRequest>(value).map(|_| ()),
             b"recipients" => from_bytes::<Recipients>(value).map(|_| ()),
             key if key.starts_with(b"backends/") => from_bytes::<NodeBackends>(value).map(|_| ()),
+            key if key.starts_with(b"certificate_request/") => from_bytes::<CertificateRequest>(value).map(|_| ()),
             key if key.starts_with(b"past/") => from_bytes::<PastAuthority>(value).map(|_| ()),
             _ => {
                 self.unjudged += 1;

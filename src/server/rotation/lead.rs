@@ -121,7 +121,7 @@ impl Rotation {
             Action::Taint => Command::TaintAuthority { authority, expected_epoch },
             Action::Discard | Action::Revoke => Command::RevokeAuthority { authority, expected_epoch, force: false },
             Action::Retire => Command::RetireAuthority { authority, expected_epoch },
-            Action::Prepare => return Ok(false),
+            Action::Prepare | Action::Import => return Ok(false),
         };
         self.propose(command).await?;
         say(step, id);

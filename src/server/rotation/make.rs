@@ -59,6 +59,7 @@ impl Maker<'_> {
         let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), (&home, &reference)).await?;
         let mut authority = self.wrapped(kind, slot, &key, &pkcs8, certificate).await?;
         authority.life.issuer.clone_from(&root.id);
+        authority.outside = root.above_issuing();
         Ok(authority)
     }
 
@@ -150,7 +151,8 @@ impl Maker<'_> {
             }
         };
         let (created_at, life) = (self.now, Life::default());
-        Ok(Authority { kind, id, slot, public_key, certificate, key, created_at, not_after, life })
+        let outside = None;
+        Ok(Authority { kind, id, slot, public_key, certificate, key, created_at, not_after, life, outside })
     }
 }
 

@@ -224,6 +224,7 @@ fn sketch(hierarchy: &Hierarchy, kind: AuthorityKind, now: UnixTime) -> Authorit
         created_at: now,
         not_after: root.map_or(end, |root| end.min(root.not_after)),
         life,
+        outside: root.and_then(Authority::above_issuing),
     }
 }
 

@@ -16,6 +16,7 @@ fn published_keys_verify_and_are_those_of_transaction_tokens_alone() {
         created_at: NOW,
         not_after: NOW,
         life: Life::default(),
+        outside: None,
     };
     let authorities = [
         authority(&txn, AuthorityKind::TransactionToken, Slot::Prepared),

@@ -1,6 +1,6 @@
 //! Frozen bytes: what was written once loads for ever.
 
-use crate::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
+use crate::authority::{Authority, AuthorityKind, CertificateRequest, Life, Outside, Slot, StoredKey, WrappedKey};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, RotationSettings, Settings};
 use crate::recipient::{BackendState, NodeBackends, Recipient, Recipients, Rewrapped};
@@ -31,6 +31,7 @@ fn authority(life: Life) -> Authority {
         created_at: UnixTime::from_millis(4),
         not_after: UnixTime::from_millis(5),
         life,
+        outside: None,
     }
 }
 
@@ -65,6 +66,25 @@ fn an_authority_loads_with_all_that_happened_to_it() {
         issuer: "r".into(),
     };
     frozen(&authority(life), "8901616b0241014102820181818261724103040588060708090a0b8201026172");
+}
+
+#[test]
+fn an_authority_loads_with_the_certificates_above_it() {
+    let outside = Some(Outside { above: vec![vec![6].into(), vec![7, 8].into()] });
+    let authority = Authority { outside, ..authority(Life::default()) };
+    frozen(
+        &authority,
+        "8a01616b0241014102820181818261724103040588 00f6f6f6f6f68060 8182410642 0708".replace(' ', "").as_str(),
+    );
+}
+
+#[test]
+fn certificate_requests_load_for_ever() {
+    let key = StoredKey::InBackend { backend: "file".into(), reference: vec![1], recipient: Some("r".into()) };
+    let made_at = UnixTime::from_millis(4);
+    let request = CertificateRequest { id: "k".into(), public_key: vec![2], key, request: vec![3], made_at };
+    frozen(&Command::KeepCertificateRequest { request }, "82181f8185616b41028200836466696c6541016172410304");
+    frozen(&Command::DropCertificateRequest { id: "k".into() }, "82182081616b");
 }
 
 #[test]

@@ -125,8 +125,12 @@ impl World {
     }
 
     pub(super) fn apply(&mut self, command: Command) -> Result<(), Refusal> {
+        self.apply_as(Caller::Node { node: 1 }, command)
+    }
+
+    pub(super) fn apply_as(&mut self, caller: Caller, command: Command) -> Result<(), Refusal> {
         self.index += 1;
-        let proposal = Proposal { caller: Caller::Node { node: 1 }, command, request: None };
+        let proposal = Proposal { caller, command, request: None };
         let proposal: Proposal = from_bytes(&to_bytes(&proposal)).unwrap();
         let before = self.rows.clone();
         let position = Position { index: self.index, at: self.now };
@@ -176,7 +180,7 @@ impl World {
         self.catch_up();
     }
 
-    fn new_authority(&mut self, settings: &Settings, kind: AuthorityKind, issuer: KeyId) -> Authority {
+    pub(super) fn new_authority(&mut self, settings: &Settings, kind: AuthorityKind, issuer: KeyId) -> Authority {
         self.made += 1;
         let id = self.made.to_string();
         let not_after = self.now.after(settings.authority_lifetime(kind));
@@ -200,16 +204,18 @@ impl World {
             created_at: self.now,
             not_after,
             life: Life { issuer, ..Life::default() },
+            outside: None,
         }
     }
 
     pub(super) fn prepare(&mut self, kind: AuthorityKind) -> Result<AuthorityRef, Refusal> {
         let hierarchy = self.hierarchy();
         let root = hierarchy.active(AuthorityKind::X509Root).unwrap().clone();
-        let issuer = if kind == AuthorityKind::X509Issuing { root.id } else { String::new() };
+        let issuer = if kind == AuthorityKind::X509Issuing { root.id.clone() } else { String::new() };
         let mut authority = self.new_authority(&hierarchy.settings, kind, issuer);
         if kind == AuthorityKind::X509Issuing {
             authority.not_after = authority.not_after.min(root.not_after);
+            authority.outside = root.above_issuing();
         }
         let prepared = name(kind, &authority.id);
         self.apply(Command::PrepareAuthority { authority, expected_epoch: hierarchy.epoch(kind) })?;
@@ -292,7 +298,7 @@ impl World {
         let which = step.id.as_ref().map(|id| name(step.kind, id));
         let done = match (step.action, which) {
             (Action::Prepare, _) => self.prepare(step.kind).map(drop),
-            (_, None) => return false,
+            (Action::Import, _) | (_, None) => return false,
             // Voters may not have unwrapped it yet: tried again.
             (Action::Activate, Some(which)) => return self.activate(&which, alive, false).is_ok(),
             (Action::Taint, Some(which)) => self.taint(&which),
