@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
 };
+use signet_model::algorithm::KeyAlgorithm;
 
 /// The kind of a signing key, and with it the only signature that it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +138,25 @@ impl Algorithm {
             Self::EcdsaP384 => (P384, &[]),
             Self::Rsa2048 => (RSA_2048, EXPONENT_65537),
             Self::Rsa4096 => (RSA_4096, EXPONENT_65537),
+        }
+    }
+}
+
+/// An algorithm whose keys no backend makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key backends make no {0} keys; choose ECDSA or RSA for keys that stay in a backend")]
+pub struct NotInBackends(pub KeyAlgorithm);
+
+impl TryFrom<KeyAlgorithm> for Algorithm {
+    type Error = NotInBackends;
+
+    fn try_from(algorithm: KeyAlgorithm) -> Result<Self, NotInBackends> {
+        match algorithm {
+            KeyAlgorithm::EcdsaP256 => Ok(Self::EcdsaP256),
+            KeyAlgorithm::EcdsaP384 => Ok(Self::EcdsaP384),
+            KeyAlgorithm::Rsa2048 => Ok(Self::Rsa2048),
+            KeyAlgorithm::Rsa4096 => Ok(Self::Rsa4096),
+            KeyAlgorithm::Ed25519 => Err(NotInBackends(algorithm)),
         }
     }
 }

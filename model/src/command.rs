@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
+use crate::algorithm::KeySettings;
 use crate::authority::{Authority, AuthorityKind, CertificateRequest, KeyId};
 use crate::caller::Caller;
 use crate::entry::{EntryId, EntrySpec, RegistrationEntry};
@@ -315,6 +316,9 @@ pub struct Settings {
     /// How long keys live. `None` in a trust domain made before there was a choice: the defaults.
     #[n(9)]
     pub rotation: Option<RotationSettings>,
+    /// What keys are. `None` in a trust domain made before there was a choice: ECDSA P-256 everywhere, in nodes' memory.
+    #[n(10)]
+    pub keys: Option<KeySettings>,
 }
 
 /// How long keys live, in seconds.

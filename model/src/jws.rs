@@ -5,16 +5,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::json::{self, JsonError, Limits, Object};
+use crate::jwks::Algorithm;
 
 /// The first segment of the tokens that one key signs, encoded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderSegment(String);
 
 impl HeaderSegment {
-    /// The header `{"alg":"ES256","kid":…,"typ":…}`.
+    /// The header `{"alg":…,"kid":…,"typ":…}`.
     #[must_use]
-    pub fn es256(key_id: &str, typ: &str) -> Self {
-        let header = serde_json::json!({ "alg": "ES256", "kid": key_id, "typ": typ });
+    pub fn new(algorithm: Algorithm, key_id: &str, typ: &str) -> Self {
+        let header = serde_json::json!({ "alg": algorithm.name(), "kid": key_id, "typ": typ });
         Self(URL_SAFE_NO_PAD.encode(header.to_string()))
     }
 }
@@ -34,9 +35,9 @@ pub fn signing_input<C: Serialize>(header: &HeaderSegment, claims: &C) -> String
     input
 }
 
-/// The token: what was signed, and the signature `r ‖ s` (RFC 7518 §3.4).
+/// The token: what was signed, and the signature, for ECDSA as `r ‖ s` (RFC 7518 §3.4).
 #[must_use]
-pub fn assemble(mut signing_input: String, signature: &[u8; 64]) -> String {
+pub fn assemble(mut signing_input: String, signature: &[u8]) -> String {
     signing_input.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut signing_input);
     signing_input

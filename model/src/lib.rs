@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, rolls dice, opens a file or a socket: what varies is an argument. So a decision can be
 //! tested by its inputs alone, and every replica that applies the same commands comes to the same state.
 
+pub mod algorithm;
 pub mod authority;
 pub mod caller;
 pub mod command;

@@ -116,3 +116,19 @@ impl RsaTestKey {
         format!("{input}.{}", b64(signature))
     }
 }
+
+/// An RSA key of 2048 or 4096 bits in PKCS#8, always the same one: making one takes seconds.
+pub(crate) fn rsa_pkcs8(bits: usize) -> &'static [u8] {
+    use std::sync::LazyLock;
+
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+
+    fn make(size: KeySize) -> Vec<u8> {
+        let pair = KeyPair::generate(size).unwrap();
+        AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap().as_ref().to_vec()
+    }
+    static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| make(KeySize::Rsa2048));
+    static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| make(KeySize::Rsa4096));
+    if bits == 2048 { &SMALL } else { &LARGE }
+}

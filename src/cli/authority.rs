@@ -147,7 +147,7 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
         eprintln!("nothing was changed; this is how it would be");
     }
     print_table(
-        ["KIND", "ID", "STATE", "SIGNS SINCE", "ENDS", "HELD BY NODES", "SIGNED BY"],
+        ["KIND", "ID", "ALGORITHM", "STATE", "SIGNS SINCE", "ENDS", "HELD BY NODES", "SIGNED BY"],
         state.authorities.iter().map(|authority| {
             let (kind, id) = name(authority.name.as_ref());
             let held = match authority.unwrapped_by.is_empty() {
@@ -157,6 +157,7 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
             [
                 kind.to_owned(),
                 id.to_owned(),
+                or_dash((!authority.algorithm.is_empty()).then_some(&authority.algorithm)),
                 state_of(authority),
                 authority.activated_at.map_or_else(|| "-".to_owned(), |at| show_timestamp(at / 1000)),
                 show_timestamp(authority.not_after / 1000),
@@ -236,6 +237,7 @@ fn document(state: &wire::State, dry_run: bool) -> Value {
             "published_at": authority.published_at, "activated_at": authority.activated_at,
             "stopped_at": authority.stopped_at, "not_after": authority.not_after,
             "unwrapped_by": authority.unwrapped_by, "kept_by": authority.kept_by, "issuer": authority.issuer,
+            "algorithm": authority.algorithm,
         })
     });
     let plan = state.plan.iter().map(|step| {
@@ -287,6 +289,7 @@ mod tests {
                 unwrapped_by: vec![1],
                 issuer: String::new(),
                 kept_by: vec!["file:1".to_owned()],
+                algorithm: "RS256".to_owned(),
             }],
             plan: vec![wire::Step {
                 kind: wire::Kind::X509Issuing as i32,
@@ -308,6 +311,7 @@ mod tests {
             "authorities": [{
                 "kind": "jwt-svid", "id": "k", "state": "retiring", "tainted": true, "published_at": 2, "activated_at": 3,
                 "stopped_at": 4, "not_after": 9, "unwrapped_by": [1], "kept_by": ["file:1"], "issuer": "",
+                "algorithm": "RS256",
             }],
             "plan": [{"kind": "x509-issuing", "id": null, "action": "prepare", "due": 6, "deadline": null, "why": "w"}],
             "bounds": [{"kind": "jwt-svid", "id": "k", "signs_until": 7, "accepted_until": 8}],

@@ -112,10 +112,10 @@ fn read_bundle(file: &Path, trust_domain: &TrustDomain) -> Result<TrustBundle, F
 /// What verifies transaction tokens: from a file, else from a node. `None` when nobody was named who could say.
 async fn find_keys(args: &Inspect) -> Result<Option<KeySet>, Failure> {
     if let Some(file) = &args.jwks {
-        return read_keys(file, &[Algorithm::Es256]).map(Some);
+        return read_keys(file, OURS).map(Some);
     }
     let Some(client) = find_node(args).await? else { return Ok(None) };
-    let keys = KeySet::parse(&client.token_keys().await?, &[Algorithm::Es256], &NOT_DEMO);
+    let keys = KeySet::parse(&client.token_keys().await?, OURS, &NOT_DEMO);
     keys.map(Some).map_err(|cause| Failure::new("protocol", format!("the node's keys cannot be used: {cause}")))
 }
 
@@ -194,5 +194,7 @@ fn print(report: &Report, output: Output) -> Result<(), Failure> {
     print_text(&lines.join("\n"))
 }
 
+/// What transaction tokens may be signed with.
+const OURS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::EdDsa];
 const NOT_DEMO: DemoRule = DemoRule { demo: false, cluster_id: String::new() };
 const FETCH_WITHIN: Duration = Duration::from_secs(5);

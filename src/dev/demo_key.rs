@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
-use signet_model::jwk::{EcPublicJwk, key_id};
+use signet_model::jwk::{PublicJwk, key_id};
 use zeroize::Zeroizing;
 
 use crate::cli::{Failure, write_secret};
@@ -18,7 +18,7 @@ use crate::cli::{Failure, write_secret};
 /// A P-256 key that signs demo users' tokens.
 pub(super) struct DemoKey {
     pair: EcdsaKeyPair,
-    jwk: EcPublicJwk,
+    jwk: PublicJwk,
     kid: String,
 }
 
@@ -50,7 +50,7 @@ impl DemoKey {
     fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?;
         let spki = pair.public_key().as_der().ok()?;
-        let jwk = EcPublicJwk::from_spki(spki.as_ref()).ok()?;
+        let jwk = PublicJwk::from_spki(spki.as_ref()).ok()?;
         let kid = format!("{KID_PREFIX}{}", key_id(spki.as_ref()));
         Some(Self { pair, jwk, kid })
     }

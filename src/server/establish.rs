@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use signet_model::algorithm::KeySettings;
 use signet_model::authority::{AuthorityKind, Slot};
 use signet_model::command::{Command, Settings};
 use signet_model::recipient::{Recipient, Recipients};
@@ -75,5 +76,7 @@ fn settings(config: &TrustDomainConfig, cluster_id: &str) -> Settings {
         lease_secs: secs(config.issuance_lease),
         demo: config.demo,
         rotation: Some(config.rotation),
+        // What is as it ever was is not written.
+        keys: (config.keys != KeySettings::default()).then_some(config.keys),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use signet_api::tls::{Tls, TlsMaterial};
 use signet_kms::issuing::IssuingKey;
+use signet_model::algorithm::KeyAlgorithm;
 use signet_model::caller::Caller;
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
@@ -55,7 +56,8 @@ async fn issue(issuer: &Issuer, names: &HttpsConfig, node: u64) -> Result<(TlsMa
     let trust_domain = licence.live.settings.trust_domain.clone();
     let spiffe_id =
         trust_domain.join(SERVER_PATH).map_err(|cause| Refusal::new(Reason::Internal, cause.to_string()))?;
-    let (key, pkcs8) = IssuingKey::generate().map_err(|cause| Refusal::new(Reason::Internal, cause.to_string()))?;
+    let generated = IssuingKey::generate(KeyAlgorithm::EcdsaP256);
+    let (key, pkcs8) = generated.map_err(|cause| Refusal::new(Reason::Internal, cause.to_string()))?;
     let public_key = SubjectPublicKey::from_spki(key.public_key())
         .map_err(|cause| Refusal::new(Reason::Internal, cause.to_string()))?;
     let request = X509Request {

@@ -240,7 +240,7 @@ impl Issuer {
 
     /// Signs, and checks every so many signatures: the check costs four times what it checks, and what it guards
     /// against, a machine that computes wrongly, does not strike once.
-    fn sign(&self, key: &IssuingKey, id: &KeyId, message: &[u8]) -> Result<[u8; 64], Refusal> {
+    fn sign(&self, key: &IssuingKey, id: &KeyId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
         let failed = |cause: &str| {
             tracing::error!(key = %id, "{cause}: this machine's memory or processor may be faulty; take it out of service");
             Refusal::new(Reason::Internal, "the signature could not be made; ask another node")

@@ -211,8 +211,8 @@ impl Keys {
             AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,
             AuthorityKind::X509Root => return Err("a root stays in its backend".to_owned()),
         };
-        let header = HeaderSegment::es256(&id, typ);
         let key = self.unwrap(live, authority).await?;
+        let header = HeaderSegment::new(key.algorithm().jws(), &id, typ);
         Ok(Held::Token(authority.kind, Arc::new(JwtKey { header, key, id, not_after: authority.not_after })))
     }
 

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod algorithms;
 mod all_killed;
 mod backup;
 mod dev;

@@ -43,7 +43,7 @@ impl Verifier {
             fetched,
             anchors: TrustAnchors::new(bundle.trust_domain.clone(), certificates).unwrap(),
             jwt_svid: KeySet::from_jwt_authorities(&bundle.jwt_authorities),
-            transaction_token: KeySet::parse(&jwks, &[Algorithm::Es256], &demo).unwrap(),
+            transaction_token: KeySet::parse(&jwks, ALGORITHMS, &demo).unwrap(),
         })
     }
 
@@ -75,7 +75,7 @@ impl Verifier {
 
 fn signed(token: &str, keys: &KeySet, typ: &str) -> Result<(), String> {
     let compact = Compact::parse(token).unwrap();
-    let expect = Expect { algorithms: &[Algorithm::Es256], types: &[typ], typ_may_be_absent: false };
+    let expect = Expect { algorithms: ALGORITHMS, types: &[typ], typ_may_be_absent: false };
     verify(&compact, keys, &expect).map(drop).map_err(|cause| format!("{typ}: {cause}"))
 }
 
@@ -396,6 +396,8 @@ fn is_by(token: &str, key: &str) -> bool {
 
 const AGENT: &str = "spiffe://example.org/host/one";
 const WORKLOAD: &str = "spiffe://example.org/workload";
+/// What our tokens may be signed with.
+const ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::EdDsa];
 /// Verifiers keep what they fetched for this long, as bundle and JWKS allow.
 const REFRESH_HINT: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_millis(50);

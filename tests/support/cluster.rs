@@ -88,7 +88,8 @@ impl Cluster {
         Self::of_one_saying(hosts, alone, None, (trust_domain, lease, "")).await
     }
 
-    async fn of_one_saying(
+    /// One node whose `[trust_domain]` has this name, this lease, and more.
+    pub(crate) async fn of_one_saying(
         hosts: Vec<Host>,
         alone: Option<Alone>,
         keys: Option<Keys>,

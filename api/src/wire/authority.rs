@@ -1,7 +1,7 @@
 //! Authorities.
 
 use signet_model::authority::{Authority, AuthorityKind, StoredKey};
-use signet_model::command::AuthorityRef;
+use signet_model::command::{AuthorityRef, Settings};
 use signet_model::refusal::Refusal;
 use signet_model::rotation::{Bound, PastAuthority, RotationRequest, Step};
 use signet_model::time::UnixTime;
@@ -13,7 +13,12 @@ use crate::service::Authorities;
 pub(crate) fn from_authorities(told: Authorities) -> wire::State {
     wire::State {
         now: told.now.millis(),
-        authorities: told.hierarchy.authorities.iter().map(from_authority).collect(),
+        authorities: told
+            .hierarchy
+            .authorities
+            .iter()
+            .map(|one| from_authority(one, &told.hierarchy.settings))
+            .collect(),
         plan: told.plan.into_iter().map(from_step).collect(),
         bounds: told.bounds.iter().map(from_bound).collect(),
         requests: told.hierarchy.requests.iter().map(from_request).collect(),
@@ -56,7 +61,10 @@ pub(crate) fn from_name(name: &AuthorityRef) -> wire::Name {
     wire::Name { kind: from_kind(name.kind) as i32, id: name.id.clone() }
 }
 
-fn from_authority(authority: &Authority) -> wire::Authority {
+fn from_authority(authority: &Authority, settings: &Settings) -> wire::Authority {
+    // One that is only planned has no key yet.
+    let planned = authority.public_key.is_empty().then(|| settings.key_choice(authority.kind).algorithm);
+    let algorithm = authority.algorithm().or(planned).map(|algorithm| algorithm.name_for(authority.kind).to_owned());
     let kept_by = match &authority.key {
         StoredKey::InBackend { recipient: Some(recipient), .. } => vec![recipient.clone()],
         StoredKey::InBackend { backend, recipient: None, .. } => vec![backend.clone()],
@@ -74,6 +82,7 @@ fn from_authority(authority: &Authority) -> wire::Authority {
         unwrapped_by: life.unwrapped_by.clone(),
         issuer: life.issuer.clone(),
         kept_by,
+        algorithm: algorithm.unwrap_or_default(),
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn sample() -> Authorities {
             lease_secs: 30,
             demo: false,
             rotation: None,
+            keys: None,
         },
         authorities: vec![
             authority(AuthorityKind::X509Root, "root", Slot::Active, ""),

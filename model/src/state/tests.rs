@@ -58,6 +58,7 @@ impl Cluster {
             lease_secs: 30,
             demo: false,
             rotation: None,
+            keys: None,
         };
         let authority = crate::authority::Authority {
             kind: crate::authority::AuthorityKind::JwtSvid,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::view::CertificateView;
-use crate::jwk::{EcPublicJwk, KeyFormError};
+use crate::jwk::{KeyFormError, PublicJwk};
 use crate::spiffe_id::TrustDomain;
 use crate::svid::{JwtAuthority, TrustBundle, X509Authority};
 
@@ -37,12 +37,12 @@ pub enum BundleDocumentError {
 /// X509-SVID §6.1, JWT-SVID §6.1).
 ///
 /// # Errors
-/// [`KeyFormError`]: an authority's key is not P-256; ours all are.
+/// [`KeyFormError`]: an authority's key is of a kind that no authority has.
 pub fn to_json(bundle: &TrustBundle) -> Result<Vec<u8>, KeyFormError> {
     let x509 = bundle.x509_authorities.iter().map(|authority| {
-        let view = CertificateView::parse(&authority.certificate).map_err(|_| KeyFormError::NotP256)?;
+        let view = CertificateView::parse(&authority.certificate).map_err(|_| KeyFormError::NotPublishable)?;
         Ok(OutKey {
-            jwk: EcPublicJwk::from_spki(&view.public_key)?,
+            jwk: PublicJwk::from_spki(&view.public_key)?,
             key_use: X509_SVID,
             kid: None,
             x5c: Some([STANDARD.encode(&authority.certificate)]),
@@ -50,7 +50,7 @@ pub fn to_json(bundle: &TrustBundle) -> Result<Vec<u8>, KeyFormError> {
     });
     let jwt = bundle.jwt_authorities.iter().map(|authority| {
         Ok(OutKey {
-            jwk: EcPublicJwk::from_spki(&authority.public_key)?,
+            jwk: PublicJwk::from_spki(&authority.public_key)?,
             key_use: JWT_SVID,
             kid: Some(&authority.key_id),
             x5c: None,
@@ -89,8 +89,7 @@ pub fn from_json(json: &[u8], trust_domain: &TrustDomain) -> Result<TrustBundle,
             CertificateView::parse(&certificate).map_err(|_| BundleDocumentError::Certificate { index })?;
             bundle.x509_authorities.push(X509Authority { certificate, tainted: false });
         } else if key.key_use == JWT_SVID && !key.kid.is_empty() {
-            let jwk = EcPublicJwk { kty: key.kty, crv: key.crv, x: key.x, y: key.y };
-            let public_key = jwk.to_spki().map_err(|cause| BundleDocumentError::JwtKey { index, cause })?;
+            let public_key = key.jwk.to_spki().map_err(|cause| BundleDocumentError::JwtKey { index, cause })?;
             bundle.jwt_authorities.push(JwtAuthority {
                 public_key,
                 key_id: key.kid,
@@ -131,7 +130,7 @@ struct OutDocument<'a> {
 #[derive(Serialize)]
 struct OutKey<'a> {
     #[serde(flatten)]
-    jwk: EcPublicJwk,
+    jwk: PublicJwk,
     #[serde(rename = "use")]
     key_use: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,10 +151,8 @@ struct InDocument {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct InKey {
-    kty: String,
-    crv: String,
-    x: String,
-    y: String,
+    #[serde(flatten)]
+    jwk: PublicJwk,
     #[serde(rename = "use")]
     key_use: String,
     kid: String,

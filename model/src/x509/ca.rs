@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tbs::{Parts, extension, name, oid};
 use super::view::CertificateView;
 use super::write::{Writer, tag};
-use super::{SerialNumber, SubjectPublicKey, TbsCertificate, Validity};
+use super::{PublicKeyError, PublicKeyKind, SerialNumber, SubjectPublicKey, TbsCertificate, Validity};
 use crate::authority::KeyId;
 use crate::spiffe_id::TrustDomain;
 use crate::time::UnixTime;
@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 pub struct Template<'a> {
     /// Whose CA it is.
     pub trust_domain: &'a TrustDomain,
-    /// Its key, P-256.
+    /// Its key.
     pub public_key: &'a SubjectPublicKey,
     /// Its serial number. Stands in the subject too, so that no two CAs have the same one.
     pub serial: SerialNumber,
@@ -41,6 +41,7 @@ impl Template<'_> {
             validity: self.issuer.map_or(self.validity, |issuer| self.validity.within(issuer.validity())),
             subject: &subject,
             public_key: self.public_key,
+            signer: self.issuer.map_or(self.public_key.kind(), IssuerView::key_kind),
         };
         TbsCertificate::write(&parts, |w| {
             // keyCertSign and cRLSign
@@ -69,6 +70,7 @@ pub struct IssuerView {
     key_id: Vec<u8>,
     authority_key_identifier: Vec<u8>,
     validity: Validity,
+    key_kind: PublicKeyKind,
 }
 
 /// A certificate that is not one of our CAs. It was stored wrongly, or the node was given another cluster's data.
@@ -80,6 +82,9 @@ pub enum IssuerError {
     /// The certificate's key is another one.
     #[error("the CA certificate does not belong to the public key it was stored with")]
     WrongPublicKey,
+    /// The key is of a kind that signs no certificates here.
+    #[error("the CA certificate's key cannot be used: {0}")]
+    Key(PublicKeyError),
     /// It may not sign certificates.
     #[error("the certificate may not sign others: {0} is missing")]
     NotCa(&'static str),
@@ -109,7 +114,9 @@ impl IssuerView {
             return Err(IssuerError::WrongTrustDomain(id));
         }
         let key_id = view.subject_key_id.ok_or(IssuerError::NotCa("subjectKeyIdentifier"))?;
+        let key_kind = SubjectPublicKey::from_spki(public_key).map_err(IssuerError::Key)?.kind();
         Ok(Self {
+            key_kind,
             certificate: certificate.to_vec(),
             subject: view.subject,
             authority_key_identifier: authority_key_identifier(&key_id),
@@ -134,6 +141,12 @@ impl IssuerView {
     #[must_use]
     pub fn authority_id(&self) -> KeyId {
         super::hex(&self.key_id)
+    }
+
+    /// What its key is, and so how it signs.
+    #[must_use]
+    pub const fn key_kind(&self) -> PublicKeyKind {
+        self.key_kind
     }
 
     /// DER `Name`.

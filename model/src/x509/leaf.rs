@@ -44,6 +44,7 @@ impl Template<'_> {
             validity: self.validity.within(self.issuer.validity()),
             subject: subject.as_deref().unwrap_or(&SUBJECT),
             public_key: self.public_key,
+            signer: self.issuer.key_kind(),
         };
         TbsCertificate::write(&parts, |w| {
             w.raw(USAGE_EXTENSIONS);

@@ -15,6 +15,8 @@ pub struct SubjectPublicKey {
     der: Vec<u8>,
     kind: PublicKeyKind,
     key_id: [u8; 20],
+    /// Where the key's bits begin; they are the last bytes.
+    bits_at: usize,
 }
 
 /// The kinds of public keys.
@@ -65,13 +67,26 @@ impl SubjectPublicKey {
         check_form(kind, bits)?;
         let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, bits);
         let key_id = sha1.as_ref().try_into().map_err(|_| PublicKeyError::Malformed)?;
-        Ok(Self { der: der.to_vec(), kind, key_id })
+        Ok(Self { der: der.to_vec(), kind, key_id, bits_at: der.len().saturating_sub(bits.len()) })
     }
 
     /// `SubjectPublicKeyInfo`, DER.
     #[must_use]
     pub fn as_der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The key itself: a point, 32 bytes, or an `RSAPublicKey` (RFC 8017 A.1.1).
+    #[must_use]
+    pub fn bits(&self) -> &[u8] {
+        self.der.get(self.bits_at..).unwrap_or_default()
+    }
+
+    /// How many bits the modulus of an RSA key with exponent 65537 has.
+    #[must_use]
+    pub fn rsa_bits(&self) -> Option<usize> {
+        let exponent = RsaPublicKey::from_der(self.bits()).ok()?.public_exponent;
+        (exponent.as_bytes() == [1, 0, 1]).then(|| rsa_bits(self.bits()))?
     }
 
     /// What kind it is.

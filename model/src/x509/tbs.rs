@@ -2,8 +2,8 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::SubjectPublicKey;
 use super::write::{Writer, tag};
+use super::{PublicKeyKind, SubjectPublicKey};
 use crate::jwk::signature_to_der;
 use crate::time::UnixTime;
 
@@ -49,11 +49,12 @@ impl Validity {
     }
 }
 
-/// The DER `TBSCertificate`: to be signed with ECDSA P-256 and SHA-256, then [assembled](Self::assemble).
+/// The DER `TBSCertificate`: to be signed by its issuer's key, then [assembled](Self::assemble).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TbsCertificate {
     der: Vec<u8>,
     validity: Validity,
+    signer: PublicKeyKind,
 }
 
 /// What differs between certificates, for [`TbsCertificate::write`].
@@ -65,6 +66,8 @@ pub(super) struct Parts<'a> {
     /// DER `Name`.
     pub(super) subject: &'a [u8],
     pub(super) public_key: &'a SubjectPublicKey,
+    /// What the issuer's key is.
+    pub(super) signer: PublicKeyKind,
 }
 
 impl TbsCertificate {
@@ -88,17 +91,24 @@ impl TbsCertificate {
         self.validity
     }
 
-    /// The certificate, DER, with this signature (`r ‖ s`).
+    /// The certificate, DER, with this signature: `r ‖ s` for ECDSA, else as it is.
     #[must_use]
-    pub fn assemble(&self, signature: &[u8; 64]) -> Vec<u8> {
-        let signature = signature_to_der(signature);
-        let mut w = Writer::with_capacity(self.der.len() + 100);
+    pub fn assemble(&self, signature: &[u8]) -> Vec<u8> {
+        let der;
+        let signature = match self.signer {
+            PublicKeyKind::P256 | PublicKeyKind::P384 => {
+                der = signature_to_der(signature);
+                der.as_slice()
+            }
+            PublicKeyKind::Ed25519 | PublicKeyKind::Rsa => signature,
+        };
+        let mut w = Writer::with_capacity(self.der.len() + signature.len() + 32);
         w.nested(tag::SEQUENCE, |w| {
             w.raw(&self.der);
-            w.raw(ECDSA_WITH_SHA256);
+            w.raw(signature_algorithm(self.signer));
             w.nested(tag::BIT_STRING, |w| {
                 w.raw(&[0]);
-                w.raw(&signature);
+                w.raw(signature);
             });
         });
         w.into_der()
@@ -110,7 +120,7 @@ impl TbsCertificate {
         w.nested(tag::SEQUENCE, |w| {
             w.raw(VERSION_3);
             w.value(tag::INTEGER, parts.serial.as_bytes());
-            w.raw(ECDSA_WITH_SHA256);
+            w.raw(signature_algorithm(parts.signer));
             w.raw(parts.issuer);
             w.nested(tag::SEQUENCE, |w| {
                 w.time(parts.validity.not_before);
@@ -120,7 +130,17 @@ impl TbsCertificate {
             w.raw(parts.public_key.as_der());
             w.nested(tag::EXPLICIT_3, |w| w.nested(tag::SEQUENCE, extensions));
         });
-        Self { der: w.into_der(), validity: parts.validity }
+        Self { der: w.into_der(), validity: parts.validity, signer: parts.signer }
+    }
+}
+
+/// The `AlgorithmIdentifier` of the one signature that we have keys of each kind make.
+const fn signature_algorithm(signer: PublicKeyKind) -> &'static [u8] {
+    match signer {
+        PublicKeyKind::P256 => ECDSA_WITH_SHA256,
+        PublicKeyKind::P384 => ECDSA_WITH_SHA384,
+        PublicKeyKind::Rsa => SHA256_WITH_RSA,
+        PublicKeyKind::Ed25519 => ED25519,
     }
 }
 
@@ -167,5 +187,12 @@ pub(super) mod oid {
 
 /// `[0] { INTEGER 2 }`
 const VERSION_3: &[u8] = &[0xa0, 0x03, tag::INTEGER, 0x01, 0x02];
-/// `AlgorithmIdentifier` of ecdsa-with-SHA256, without parameters (RFC 5758 §3.2).
+/// ecdsa-with-SHA256, without parameters (RFC 5758 §3.2).
 const ECDSA_WITH_SHA256: &[u8] = &[tag::SEQUENCE, 0x0a, tag::OID, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// ecdsa-with-SHA384, without parameters (RFC 5758 §3.2).
+const ECDSA_WITH_SHA384: &[u8] = &[tag::SEQUENCE, 0x0a, tag::OID, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
+/// sha256WithRSAEncryption, with NULL for parameters (RFC 4055 §5).
+const SHA256_WITH_RSA: &[u8] =
+    &[tag::SEQUENCE, 0x0d, tag::OID, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00];
+/// id-Ed25519, without parameters (RFC 8410 §3).
+const ED25519: &[u8] = &[tag::SEQUENCE, 0x05, tag::OID, 0x03, 0x2b, 0x65, 0x70];

@@ -1,5 +1,6 @@
 //! The profile, line by line of the SPIFFE checklist, and certificates held against independent readers.
 
+mod algorithms;
 mod csr;
 mod documents;
 mod profile;

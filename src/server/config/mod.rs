@@ -1,6 +1,7 @@
 //! The configuration of one node: a TOML file, read whole before anything is opened, every mistake reported at once.
 
 mod admin;
+mod algorithms;
 mod backups;
 mod disk;
 mod grpc;
@@ -211,6 +212,9 @@ impl Mistakes {
 
 #[cfg(test)]
 mod tests {
+    use signet_model::algorithm::KeySettings;
+    use signet_model::authority::AuthorityKind;
+
     use super::*;
 
     const WHOLE: &str = r#"
@@ -241,6 +245,29 @@ mod tests {
         let mistakes = Config::parse(&text).unwrap_err();
         for key in ["datadir:", "data_dir:", "peer.listen:", "trust_domain.name:", "trust_domain.token_issuer:"] {
             assert!(mistakes.iter().any(|m| m.starts_with(key)), "{key} not in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn algorithms_are_chosen_for_each_kind_and_unfit_ones_refused() {
+        let with = |section: &str| Config::parse(&format!("{WHOLE}\n[trust_domain.algorithms]\n{section}"));
+        let keys = |section: &str| with(section).unwrap().trust_domain.unwrap().keys;
+        assert_eq!(keys(""), KeySettings::default());
+        let chosen = keys(
+            "x509_root = \"rsa-4096\"\nx509_issuing = \"ecdsa-p384\"\njwt_svid = \"RS256\"\ntransaction_token = \"EdDSA\"",
+        );
+        let algorithms = AuthorityKind::ALL.iter().map(|kind| chosen.of(*kind).algorithm.name());
+        assert_eq!(algorithms.collect::<Vec<_>>(), ["rsa-4096", "ecdsa-p384", "rsa-2048", "ed25519"]);
+        for (section, mistake) in [
+            (
+                "jwt_svid = \"EdDSA\"",
+                "trust_domain.algorithms.jwt_svid: \"EdDSA\" is not an algorithm of jwt-svid keys",
+            ),
+            ("x509_root = \"rsa-1024\"", "trust_domain.algorithms.x509_root: \"rsa-1024\" is not an algorithm"),
+            ("transaction_token = \"none\"", "trust_domain.algorithms.transaction_token: \"none\" is not an algorithm"),
+        ] {
+            let mistakes = with(section).unwrap_err();
+            assert!(mistakes.iter().any(|it| it.starts_with(mistake)), "{mistake} not in {mistakes:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use signet_model::algorithm::KeySettings;
 use signet_model::command::RotationSettings;
 use signet_model::rotation::CLOCK_TOLERANCE;
 use signet_model::spiffe_id::TrustDomain;
@@ -19,6 +20,7 @@ pub(crate) struct TrustDomainConfig {
     pub(crate) refresh_hint: Duration,
     pub(crate) issuance_lease: Duration,
     pub(crate) rotation: RotationSettings,
+    pub(crate) keys: KeySettings,
     /// Made by `signet dev`.
     pub(crate) demo: bool,
 }
@@ -34,6 +36,7 @@ pub(super) struct Raw {
     refresh_hint: Option<String>,
     issuance_lease: Option<String>,
     rotation: super::rotation::Raw,
+    algorithms: super::algorithms::Algorithms,
     demo: bool,
 }
 
@@ -63,6 +66,7 @@ impl Raw {
         let issuance_lease = within("issuance_lease", self.issuance_lease, 30 * SECOND, 2 * SECOND, HOUR);
         let (hint, lease) = (refresh_hint.unwrap_or(MINUTE), issuance_lease.unwrap_or(MINUTE));
         let rotation = self.rotation.check(hint, hint + lease + CLOCK_TOLERANCE, mistakes);
+        let keys = self.algorithms.check(mistakes);
         Some(TrustDomainConfig {
             name: name?,
             token_issuer: token_issuer?,
@@ -72,6 +76,7 @@ impl Raw {
             refresh_hint: refresh_hint?,
             issuance_lease: issuance_lease?,
             rotation: rotation?,
+            keys,
             demo: self.demo,
         })
     }

@@ -1,7 +1,7 @@
 //! Makes authorities: keys in this node's memory or in the backend, certificates signed by the root.
 
 use signet_kms::issuing::IssuingKey;
-use signet_kms::{Algorithm, Digest, KeyReference, KmsError};
+use signet_kms::{Algorithm, KeyReference, KmsError};
 use signet_model::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
 use signet_model::command::Settings;
 use signet_model::jwk;
@@ -9,6 +9,8 @@ use signet_model::recipient::Recipients;
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
 use signet_model::x509::{IssuerView, SerialNumber, SubjectPublicKey, TbsCertificate, ca};
+
+use zeroize::Zeroizing;
 
 use crate::server::backends::{Backends, Opened};
 use crate::server::dice;
@@ -26,6 +28,15 @@ pub(in crate::server) struct Maker<'a> {
     pub(in crate::server) now: UnixTime,
 }
 
+/// A root's key: where it is, and its public half.
+#[derive(Clone, Copy)]
+struct RootKey<'a> {
+    home: &'a Opened,
+    reference: &'a KeyReference,
+    /// `SubjectPublicKeyInfo`, DER.
+    public_key: &'a [u8],
+}
+
 impl Maker<'_> {
     /// A root: its key is made in the backend and never leaves it. Waits for three calls of the backend.
     ///
@@ -35,9 +46,11 @@ impl Maker<'_> {
         let kind = AuthorityKind::X509Root;
         let label = format!("{} {kind} {}", self.settings.trust_domain, self.settings.cluster_id);
         let home = self.backends.of(&self.recipients.roots)?;
-        let key = home.backend().create(&label, Algorithm::EcdsaP256).await.map_err(backend_failed)?;
+        let algorithm = Algorithm::try_from(self.settings.key_choice(kind).algorithm).map_err(internal)?;
+        let key = home.backend().create(&label, algorithm).await.map_err(backend_failed)?;
         let public_key = home.backend().public_key(&key).await.map_err(backend_failed)?;
-        let certificate = self.ca_certificate(kind, &public_key, None, (&home, &key)).await?;
+        let signer = RootKey { home: &home, reference: &key, public_key: &public_key };
+        let certificate = self.ca_certificate(kind, &public_key, None, signer).await?;
         let (backend, recipient) = (home.backend().backend().to_owned(), Some(home.recipient.clone()));
         let stored = StoredKey::InBackend { backend, reference: key.0, recipient };
         self.authority(kind, slot, public_key, certificate, stored)
@@ -55,8 +68,9 @@ impl Maker<'_> {
         let (home, reference) = (self.backends.of_root(root)?, KeyReference(reference.clone()));
         let issuer =
             IssuerView::new(&root.certificate, &root.public_key, &self.settings.trust_domain).map_err(internal)?;
-        let (key, pkcs8) = IssuingKey::generate().map_err(internal)?;
-        let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), (&home, &reference)).await?;
+        let (key, pkcs8) = self.generate(kind).await?;
+        let signer = RootKey { home: &home, reference: &reference, public_key: &root.public_key };
+        let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), signer).await?;
         let mut authority = self.wrapped(kind, slot, &key, &pkcs8, certificate).await?;
         authority.life.issuer.clone_from(&root.id);
         authority.outside = root.above_issuing();
@@ -68,8 +82,16 @@ impl Maker<'_> {
     /// # Errors
     /// As [`x509_issuing`](Self::x509_issuing).
     pub(in crate::server) async fn token_key(&self, kind: AuthorityKind, slot: Slot) -> Result<Authority, Refusal> {
-        let (key, pkcs8) = IssuingKey::generate().map_err(internal)?;
+        let (key, pkcs8) = self.generate(kind).await?;
         self.wrapped(kind, slot, &key, &pkcs8, Vec::new()).await
+    }
+
+    /// A key in memory, of the kind that was chosen.
+    async fn generate(&self, kind: AuthorityKind) -> Result<(IssuingKey, Zeroizing<Vec<u8>>), Refusal> {
+        let algorithm = self.settings.key_choice(kind).algorithm;
+        // Finding the primes of an RSA key takes up to seconds.
+        let made = tokio::task::spawn_blocking(move || IssuingKey::generate(algorithm)).await;
+        made.map_err(internal)?.map_err(internal)
     }
 
     /// A CA certificate, signed by the root key in its backend.
@@ -78,7 +100,7 @@ impl Maker<'_> {
         kind: AuthorityKind,
         public_key: &[u8],
         issuer: Option<&IssuerView>,
-        (home, root): (&Opened, &KeyReference),
+        root: RootKey<'_>,
     ) -> Result<Vec<u8>, Refusal> {
         let public_key = SubjectPublicKey::from_spki(public_key).map_err(internal)?;
         let tbs: TbsCertificate = ca::Template {
@@ -89,9 +111,14 @@ impl Maker<'_> {
             issuer,
         }
         .to_be_signed();
-        let digest = Digest::Sha256(tbs.digest());
-        let signature = home.backend().sign_digest(root, &digest).await.map_err(backend_failed)?;
-        let signature = signature.try_into().map_err(|_| internal("the root's key is not ECDSA P-256"))?;
+        let algorithm = Algorithm::of_public_key(root.public_key)
+            .ok_or_else(|| internal("the root's key is of a kind that no backend makes"))?;
+        let digest = algorithm.digest(tbs.as_bytes());
+        let signature = root.home.backend().sign_digest(root.reference, &digest).await.map_err(backend_failed)?;
+        // The backend held it against the key that it has; this is the key that everybody else knows.
+        if !algorithm.verifies(root.public_key, &digest, &signature) {
+            return Err(internal(format!("{} signed with another key than the root's", root.home.recipient)));
+        }
         Ok(tbs.assemble(&signature))
     }
 

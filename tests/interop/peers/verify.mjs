@@ -9,15 +9,15 @@ const { token, keys, use, issuer, audience, typ } = JSON.parse(await text(proces
 // library would.
 async function ofBundle() {
   const bundle = await (await fetch(keys)).json();
-  const { kid } = decodeProtectedHeader(token);
+  const { kid, alg } = decodeProtectedHeader(token);
   const key = bundle.keys.find((candidate) => candidate.kid === kid && candidate.use === use);
   if (!key) throw new Error(`no key ${kid} for ${use} in the bundle`);
   const { use: _, ...plain } = key;
-  return importJWK(plain, 'ES256');
+  return importJWK(plain, alg);
 }
 
 const key = use === 'sig' ? createRemoteJWKSet(new URL(keys)) : await ofBundle();
-const options = { algorithms: ['ES256'], audience, typ, requiredClaims: ['exp', 'iat', 'sub'] };
+const options = { algorithms: ['ES256', 'ES384', 'RS256', 'EdDSA'], audience, typ, requiredClaims: ['exp', 'iat', 'sub'] };
 if (issuer) options.issuer = issuer;
 const { payload, protectedHeader } = await jwtVerify(token, key, options);
 console.log(JSON.stringify({ header: protectedHeader, claims: payload }));

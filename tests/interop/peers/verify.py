@@ -21,7 +21,7 @@ keys = [key for key in published["keys"] if key.get("use") == wanted["use"]]
 if wanted["use"] != "sig":
     keys = [{name: value for name, value in key.items() if name != "use"} for key in keys]
 
-token = jwt.decode(wanted["token"], KeySet.import_key_set({"keys": keys}), algorithms=["ES256"])
+token = jwt.decode(wanted["token"], KeySet.import_key_set({"keys": keys}), algorithms=["ES256", "ES384", "RS256", "EdDSA"])
 if wanted.get("typ") and token.header.get("typ") != wanted["typ"]:
     sys.exit(f"typ is {token.header.get('typ')!r}")
 rules = {

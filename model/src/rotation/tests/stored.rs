@@ -1,5 +1,6 @@
 //! Frozen bytes: what was written once loads for ever.
 
+use crate::algorithm::{KeyAlgorithm, KeyChoice, KeySettings};
 use crate::authority::{Authority, AuthorityKind, CertificateRequest, Life, Outside, Slot, StoredKey, WrappedKey};
 use crate::caller::Caller;
 use crate::command::{AuthorityRef, Command, RotationSettings, Settings};
@@ -191,6 +192,14 @@ fn what_the_plan_depends_on_loads_for_ever() {
     frozen(
         &settings(),
         "8a6b6578616d706c652e6f7267782030303131323233333434353536363737383839396161626263636464656566667768747470733a2f2f7474732e6578616d706c652e6f726760183c181e0a04f4850102030405",
+    );
+    let keys = KeySettings {
+        jwt_svid: KeyChoice { algorithm: KeyAlgorithm::Rsa2048, in_backend: true },
+        ..KeySettings::default()
+    };
+    frozen(
+        &Settings { keys: Some(keys), ..settings() },
+        "8b6b6578616d706c652e6f7267782030303131323233333434353536363737383839396161626263636464656566667768747470733a2f2f7474732e6578616d706c652e6f726760183c181e0a04f48501020304058482 00f48200f48202f58200f4".replace(' ', "").as_str(),
     );
     let without = Settings { rotation: None, ..settings() };
     frozen(

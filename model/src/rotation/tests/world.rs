@@ -58,6 +58,7 @@ pub(super) fn settings() -> Settings {
         refresh_hint_secs: 10,
         lease_secs: 4,
         demo: false,
+        keys: None,
         rotation: Some(RotationSettings {
             x509_root_secs: 4_000,
             x509_issuing_secs: 400,

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256,
+};
 use der::Decode as _;
 use x509_cert::Certificate;
 
+use crate::algorithm::KeyAlgorithm;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
+use crate::test_keys::rsa_pkcs8;
 use crate::time::UnixTime;
 use crate::x509::peer::TrustAnchors;
 use crate::x509::{IssuerView, SerialNumber, SubjectPublicKey, TbsCertificate, ca, leaf};
@@ -18,24 +24,60 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct Key {
-    pair: EcdsaKeyPair,
+    pair: Pair,
     pub(super) public: SubjectPublicKey,
+}
+
+enum Pair {
+    Ecdsa(EcdsaKeyPair),
+    Rsa(rsa::KeyPair),
+    Ed25519(Ed25519KeyPair),
 }
 
 impl Key {
     pub(super) fn generate() -> Self {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let public = SubjectPublicKey::from_spki(pair.public_key().as_der().unwrap().as_ref()).unwrap();
+        Self::of(KeyAlgorithm::EcdsaP256)
+    }
+
+    pub(super) fn of(algorithm: KeyAlgorithm) -> Self {
+        let pair = match algorithm {
+            KeyAlgorithm::EcdsaP256 => Pair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
+            KeyAlgorithm::EcdsaP384 => Pair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()),
+            KeyAlgorithm::Rsa2048 => Pair::Rsa(rsa::KeyPair::from_pkcs8(rsa_pkcs8(2048)).unwrap()),
+            KeyAlgorithm::Rsa4096 => Pair::Rsa(rsa::KeyPair::from_pkcs8(rsa_pkcs8(4096)).unwrap()),
+            KeyAlgorithm::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().unwrap()),
+        };
+        let der: PublicKeyX509Der<'_> = match &pair {
+            Pair::Ecdsa(pair) => pair.public_key().as_der().unwrap(),
+            Pair::Rsa(pair) => pair.public_key().as_der().unwrap(),
+            Pair::Ed25519(pair) => pair.public_key().as_der().unwrap(),
+        };
+        let public = SubjectPublicKey::from_spki(der.as_ref()).unwrap();
         Self { pair, public }
     }
 
+    pub(super) fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
+        match &self.pair {
+            Pair::Ecdsa(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
+            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
+                signature
+            }
+        }
+    }
+
     pub(super) fn sign(&self, tbs: &TbsCertificate) -> Vec<u8> {
-        let signature = self.pair.sign(&SystemRandom::new(), tbs.as_bytes()).unwrap();
-        tbs.assemble(signature.as_ref().try_into().unwrap())
+        tbs.assemble(&self.sign_bytes(tbs.as_bytes()))
     }
 
     pub(super) fn pkcs8(&self) -> Vec<u8> {
-        self.pair.to_pkcs8v1().unwrap().as_ref().to_vec()
+        match &self.pair {
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
+            Pair::Ed25519(pair) => pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
+            Pair::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair).unwrap().as_ref().to_vec(),
+        }
     }
 }
 
@@ -49,8 +91,12 @@ pub(super) struct Domain {
 
 impl Domain {
     pub(super) fn new(name: &str) -> Self {
+        Self::under(name, &Key::generate(), Key::generate())
+    }
+
+    /// With these keys of root and issuing CA.
+    pub(super) fn under(name: &str, root_key: &Key, issuing_key: Key) -> Self {
         let trust_domain: TrustDomain = name.parse().unwrap();
-        let (root_key, issuing_key) = (Key::generate(), Key::generate());
         let mut template = ca::Template {
             trust_domain: &trust_domain,
             public_key: &root_key.public,

@@ -12,7 +12,7 @@ use super::support::*;
 use crate::time::UnixTime;
 use crate::x509::peer::{PeerError, TrustAnchors, inspect};
 use crate::x509::write::{Writer, tag};
-use crate::x509::{SerialNumber, SubjectPublicKey, TbsCertificate, Validity, ca, leaf, tbs};
+use crate::x509::{PublicKeyKind, SerialNumber, SubjectPublicKey, TbsCertificate, Validity, ca, leaf, tbs};
 
 #[test]
 fn an_svid_we_issue_is_accepted_by_our_own_door() {
@@ -119,6 +119,7 @@ fn odd(domain: &Domain, subject: &[u8], extensions: impl FnOnce(&mut Writer)) ->
         validity: leaf::validity(NOW, HOUR, HOUR, &domain.issuing),
         subject,
         public_key: &Key::generate().public,
+        signer: PublicKeyKind::P256,
     };
     vec![domain.issuing_key.sign(&TbsCertificate::write(&parts, extensions)), domain.issuing.certificate().to_vec()]
 }
@@ -262,7 +263,8 @@ fn below(intermediate: impl FnOnce(&mut Writer)) -> Result<crate::spiffe_id::Spi
                    public_key: &SubjectPublicKey,
                    signer: &Key,
                    extensions: &mut dyn FnMut(&mut Writer)| {
-        let parts = tbs::Parts { serial: serial(5), issuer, validity, subject, public_key };
+        let parts =
+            tbs::Parts { serial: serial(5), issuer, validity, subject, public_key, signer: PublicKeyKind::P256 };
         signer.sign(&TbsCertificate::write(&parts, extensions))
     };
     let mut intermediate = Some(intermediate);
