@@ -69,7 +69,6 @@ impl Kms for SoftHsm {
         std::fs::rename(self.at(TOKENS), self.at(AWAY)).unwrap();
     }
 
-    /// SoftHSM2 shows it to processes that start from now on.
     fn start(&mut self) {
         std::fs::rename(self.at(AWAY), self.at(TOKENS)).unwrap();
     }

@@ -51,8 +51,12 @@ struct State<W> {
 
 struct Call<W> {
     number: u64,
-    run: Box<dyn FnOnce(&mut W) + Send>,
+    run: Work<W>,
 }
+
+/// What is done, and what hands the result over then.
+type Work<W> = Box<dyn FnOnce(&mut W) -> HandOver + Send>;
+type HandOver = Box<dyn FnOnce()>;
 
 impl<W: Default + 'static> Calls<W> {
     /// `adrift` counts the threads that hang, for all who share it.
@@ -69,7 +73,10 @@ impl<W: Default + 'static> Calls<W> {
         call: impl FnOnce(&mut W) -> T + Send + 'static,
     ) -> Result<T, NoAnswer> {
         let (sender, receiver) = oneshot::channel();
-        let number = self.submit(Box::new(move |own| drop(sender.send(call(own)))))?;
+        let number = self.submit(Box::new(move |own| {
+            let result = call(own);
+            Box::new(move || drop(sender.send(result)))
+        }))?;
         let _waiting = Waiting { shared: &self.shared, number };
         match tokio::time::timeout(bound, receiver).await {
             Ok(Ok(result)) => Ok(result),
@@ -79,7 +86,7 @@ impl<W: Default + 'static> Calls<W> {
         }
     }
 
-    fn submit(&self, run: Box<dyn FnOnce(&mut W) + Send>) -> Result<u64, NoAnswer> {
+    fn submit(&self, run: Work<W>) -> Result<u64, NoAnswer> {
         let mut state = self.shared.lock();
         if state.queue.len() >= MAX_QUEUE {
             return Err(NoAnswer::Full);
@@ -125,7 +132,7 @@ impl<W: Default> Shared<W> {
             state.idle -= 1;
             state.running.insert(call.number);
             drop(state);
-            (call.run)(own);
+            let hand_over = (call.run)(own);
             state = self.lock();
             if !state.running.remove(&call.number) {
                 self.adrift.fetch_sub(1, Ordering::Relaxed);
@@ -134,6 +141,9 @@ impl<W: Default> Shared<W> {
                 }
             }
             state.idle += 1;
+            // Not before the call counts as done: whoever has its answer may ask again at once, and would take this thread
+            // for one that hangs.
+            hand_over();
         }
     }
 }
@@ -235,6 +245,31 @@ mod tests {
             assert_eq!(own.await, Ok(count));
             settled(&calls, "Calls(1 idle, 0 running, 0 adrift)").await;
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn callers_who_ask_again_at_once_find_the_same_threads() {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        struct Session;
+        impl Default for Session {
+            fn default() -> Self {
+                MADE.fetch_add(1, Ordering::SeqCst);
+                Self
+            }
+        }
+        let calls = Arc::new(Calls::<Session>::new(Arc::default()));
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..THREADS {
+            let calls = Arc::clone(&calls);
+            callers.spawn(async move {
+                for number in 0..2_000 {
+                    assert_eq!(calls.run(LONG, move |_| number).await, Ok(number));
+                }
+            });
+        }
+        callers.join_all().await;
+        assert!(MADE.load(Ordering::SeqCst) <= THREADS, "{MADE:?} threads were made");
+        assert_eq!(calls.shared.adrift.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,10 +19,12 @@ use super::pin;
 use super::uri::{Pkcs11Uri, TokenMatch};
 use crate::KmsError;
 
-/// A library that is loaded and initialised. It stays so until the process ends: finalising it would end the sessions
-/// of everybody else who uses it.
+/// A library that is loaded and initialised. It stays so until the process ends, unless it does not see a token and
+/// nobody has a session by it: finalising it would end the sessions of everybody who uses it.
 pub(super) struct Module {
     pub(super) library: Pkcs11,
+    /// Initialised by us, and not by somebody else in this process, who would not know of its end.
+    ours: bool,
     /// By slot number. The login belongs to the process, not to a session, and ends with the last session or with any
     /// logout: so one session of each token does nothing but keep it.
     logins: Mutex<HashMap<u64, Login>>,
@@ -36,33 +38,60 @@ struct Login {
 }
 
 impl Module {
-    /// The module that `uri` names, loaded if it was not yet.
+    /// The module that `uri` names, loaded if it was not yet, and loaded anew if it does not see the token and nobody uses
+    /// it: a module that looks for tokens only when it is initialised, as SoftHSM2 does, sees no token that came later, and
+    /// passes one over whose objects another process is writing just then.
     pub(super) fn load(uri: &Pkcs11Uri) -> Result<Arc<Self>, KmsError> {
         static MODULES: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None);
         // One file under two names is one library, which must be initialised once.
         let path = std::fs::canonicalize(&uri.module_path).map_err(|cause| no_module(uri, &cause))?;
+        let known = lock(&MODULES).get_or_insert_default().get(&path).cloned();
+        if let Some(known) = known
+            && known.sees(uri)
+        {
+            return Ok(known);
+        }
         // Held while the library is initialised: some crash when two threads do that.
         let mut modules = lock(&MODULES);
         let modules = modules.get_or_insert_default();
-        if let Some(module) = modules.get(&path) {
-            return Ok(Arc::clone(module));
+        let mut looks = LOOKS;
+        if let Some(known) = modules.get(&path) {
+            // Whoever else has it got it from here, and has closed its sessions when it lets go of it.
+            if Arc::strong_count(known) > 1 || !known.finalised() {
+                return Ok(Arc::clone(known));
+            }
+            tracing::info!("{}: loading the module anew, which does not see the token", uri.name());
+            modules.remove(&path);
+            looks = 1;
         }
-        let mut module = Self { library: initialised(&path, uri)?, logins: Mutex::default() };
-        for _ in 0..LOADS {
-            if !matches!(module.slot(uri), Err(Failure::Token(_))) {
+        let mut module = initialised(&path, uri)?;
+        for _ in 1..looks {
+            if module.sees(uri) {
                 break;
             }
-            // A token whose objects another process is writing just now may be passed over by a module that looks for
-            // tokens only here. Nobody else uses it yet.
             std::thread::sleep(LOOK_AGAIN);
-            if module.library.clone().finalize().is_err() {
+            if !module.finalised() {
                 break;
             }
-            module = Self { library: initialised(&path, uri)?, logins: Mutex::default() };
+            module = initialised(&path, uri)?;
         }
         let module = Arc::new(module);
         modules.insert(path, Arc::clone(&module));
         Ok(module)
+    }
+
+    /// Whether a token is there that may be the one which `uri` names.
+    fn sees(&self, uri: &Pkcs11Uri) -> bool {
+        !matches!(self.slot(uri), Err(Failure::Token(_)))
+    }
+
+    /// Ends what was begun by initialising it, if that can be done. Nobody may have a session by it.
+    fn finalised(&self) -> bool {
+        if !self.ours {
+            return false;
+        }
+        lock(&self.logins).clear();
+        self.library.clone().finalize().is_ok()
     }
 
     /// The slot of the one token that `uri` names.
@@ -80,8 +109,9 @@ impl Module {
         match found.as_slice() {
             [(slot, _)] => Ok(*slot),
             [] => Err(Failure::Token(format!(
-                "no token of that name is there, only {others:?}: insert or start it, or correct keys.backend; some \
-                 modules see a token that was made or came back after they had been loaded only when this node is restarted"
+                "no token of that name is there, only {others:?}: insert or start it, or correct keys.backend; it is looked \
+                 for again, and where another token of this module is in use the module may have to be loaded anew for that, \
+                 by a restart of this node"
             ))),
             several => {
                 let serials: Vec<&str> = several.iter().map(|(_, info)| info.serial_number()).collect();
@@ -154,19 +184,21 @@ pub(super) fn adrift(uri: &Pkcs11Uri) -> Arc<AtomicUsize> {
     Arc::clone(modules.get_or_insert_default().entry(uri.module_path.clone()).or_default())
 }
 
-/// How often a module is loaded anew because it does not see the token.
-const LOADS: usize = 3;
+/// How often a module is loaded at first until it sees the token.
+const LOOKS: usize = 4;
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
 
-fn initialised(path: &Path, uri: &Pkcs11Uri) -> Result<Pkcs11, KmsError> {
+fn initialised(path: &Path, uri: &Pkcs11Uri) -> Result<Module, KmsError> {
     let library = Pkcs11::new(path).map_err(|error| {
         configuration(
             uri,
             format!("{} is not a PKCS#11 module: {}; correct module-path", path.display(), describe(&error)),
         )
     })?;
+    let module = |ours| Module { library: library.clone(), ours, logins: Mutex::default() };
     match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(library),
+        Ok(()) => Ok(module(true)),
+        Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module(false)),
         // A module may look for its device or its own configuration here, which may come back.
         Err(error) => Err(KmsError::Unavailable {
             backend: uri.name(),

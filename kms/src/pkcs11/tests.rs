@@ -399,9 +399,60 @@ fn a_token_that_went_away_is_not_available_and_everything_else_goes_on() {
             backend.unwrap(&blob, b"c").await.unwrap_err(),
         ] {
             assert!(matches!(gone, KmsError::Unavailable { .. }), "{gone}");
-            assert!(gone.to_string().contains("token=one") && gone.to_string().contains("restarted"), "{gone}");
+            assert!(gone.to_string().contains("token=one") && gone.to_string().contains("looked for again"), "{gone}");
         }
         crate::uri::open(&format!("file:{}", file.display())).unwrap().probe().await.unwrap();
+    });
+}
+
+/// By another process, as SoftHSM2 looks for tokens only when it is initialised.
+fn make_token(label: &str) {
+    let pins = ["--pin", PIN, "--so-pin", "security officer"];
+    let mut command = Command::new("softhsm2-util");
+    let made = command.args(["--init-token", "--free", "--label", label]).args(pins).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn a_token_that_comes_after_the_module_was_loaded_is_seen_by_the_next_call() {
+    softhsm(|hsm| async move {
+        // Only who has initialised a module may finalise it.
+        hsm.library.clone().finalize().unwrap();
+        let backend = hsm.open("one", "kek");
+        let absent = backend.probe().await.unwrap_err();
+        assert!(matches!(&absent, KmsError::Unavailable { problem, .. } if problem.contains("no token")), "{absent}");
+        make_token("one");
+        backend.create_wrapping_key().await.unwrap();
+        let blob = backend.wrap(b"secret", b"c").await.unwrap();
+
+        // While the module is in use for one token it is not loaded anew for another, and nobody's session ends.
+        make_token("two");
+        let second = hsm.open("two", "kek");
+        let absent = second.create_wrapping_key().await.unwrap_err();
+        assert!(absent.to_string().contains("only [\"one\"]"), "{absent}");
+        assert_eq!(backend.unwrap(&blob, b"c").await.unwrap().as_slice(), b"secret");
+        drop(backend);
+        second.create_wrapping_key().await.unwrap();
+        assert_eq!(hsm.open("one", "kek").unwrap(&blob, b"c").await.unwrap().as_slice(), b"secret");
+    });
+}
+
+#[test]
+fn a_token_that_comes_back_is_taken_up_again() {
+    softhsm(|hsm| async move {
+        make_token("one");
+        hsm.library.clone().finalize().unwrap();
+        let backend = hsm.open("one", "kek");
+        backend.create_wrapping_key().await.unwrap();
+        let blob = backend.wrap(b"secret", b"c").await.unwrap();
+        let (tokens, away) = (hsm.folder.join("tokens"), hsm.folder.join("away"));
+        std::fs::rename(&tokens, &away).unwrap();
+        for _ in 0..3 {
+            let gone = backend.probe().await.unwrap_err();
+            assert!(matches!(gone, KmsError::Unavailable { .. }), "{gone}");
+        }
+        std::fs::rename(&away, &tokens).unwrap();
+        assert_eq!(backend.unwrap(&blob, b"c").await.unwrap().as_slice(), b"secret");
     });
 }
 

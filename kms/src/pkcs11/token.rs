@@ -39,8 +39,9 @@ pub(super) struct OwnSession(Option<Attached>);
 
 /// A session of a token that this process is logged in to.
 pub(super) struct Attached {
-    pub(super) connected: Arc<Connected>,
+    /// Closed before the module is let go of, which may be finalised then.
     pub(super) session: Session,
+    pub(super) connected: Arc<Connected>,
 }
 
 impl Token {
@@ -97,7 +98,7 @@ impl Token {
         };
         connected.module.log_in(connected.slot, &self.uri)?;
         let session = connected.library().open_ro_session(connected.slot)?;
-        Ok(Attached { connected, session })
+        Ok(Attached { session, connected })
     }
 
     pub(super) fn unavailable(&self, problem: impl Into<String>) -> KmsError {
