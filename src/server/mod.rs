@@ -25,6 +25,7 @@ mod memory;
 mod metrics;
 mod ops;
 mod recipients;
+mod reporting;
 mod rotation;
 mod service;
 mod upkeep;

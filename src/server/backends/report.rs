@@ -1,17 +1,15 @@
 //! Each node tells the others which key backends it can use, whenever that changes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use signet_model::caller::Caller;
 use signet_model::command::Command;
 use signet_model::recipient::BackendState;
 use signet_raft::Node;
 use tokio_util::sync::CancellationToken;
 
 use super::Backends;
-use crate::server::ledger;
-use crate::server::live::LiveState;
+use crate::server::live::{Live, LiveState};
+use crate::server::reporting;
 
 /// Reports until `stop`.
 pub(in crate::server) async fn keep(
@@ -20,29 +18,11 @@ pub(in crate::server) async fn keep(
     backends: Arc<Backends>,
     stop: CancellationToken,
 ) {
-    let (mut changes, mut states) = (live.watch(), backends.watch());
-    loop {
-        changes.mark_unchanged();
-        states.mark_unchanged();
-        let mut again = None;
-        if let Some((id, backends)) = unreported(&node, &live, &backends) {
-            let command = Command::ReportBackends { node: id, backends };
-            if let Err(refusal) = ledger::propose_as(&node, Caller::Node { node: id }, command, PATIENCE).await {
-                tracing::debug!(%refusal, "not reported which key backends this node can use");
-                again = Some(RETRY);
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-            changed = states.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
-        }
-    }
+    let what = "which key backends this node can use";
+    reporting::keep(node, live, backends.watch(), what, |id, live| unreported(id, live, &backends), stop).await;
 }
 
-fn unreported(node: &Node, live: &LiveState, backends: &Backends) -> Option<(u64, Vec<BackendState>)> {
-    let (id, live) = (node.identity()?.node_id, live.current()?);
+fn unreported(id: u64, live: &Live, backends: &Backends) -> Option<Command> {
     let now = backends.states();
     let told = live.backends.iter().find(|report| report.node == id);
     // Why it fails is told with the failure; when it is worded otherwise later, that is no news.
@@ -52,8 +32,5 @@ fn unreported(node: &Node, live: &LiveState, backends: &Backends) -> Option<(u64
     let same = told.is_some_and(|told| {
         told.backends.len() == now.len() && !told.backends.iter().zip(&now).any(|(told, now)| news(told, now))
     });
-    (!same).then_some((id, now))
+    (!same).then_some(Command::ReportBackends { node: id, backends: now })
 }
-
-const PATIENCE: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(500);
