@@ -1,71 +1,15 @@
 //! Scheduled backups into versitygw, an S3 server that checks signatures, and a new cluster from what lies there.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::support::cli::{arg, run};
 use crate::support::cluster::{Alone, Cluster};
 use crate::support::node::Node;
 use crate::support::ports::free_port;
+use crate::support::versitygw::{Gateway, KEY, SECRET};
 use crate::support::wait::eventually;
-
-const KEY: &str = "signet-test";
-const SECRET: &str = "of-this-test-only";
-
-/// The running server. Ends when dropped.
-struct Gateway {
-    process: Child,
-    address: String,
-    bucket: PathBuf,
-}
-
-impl Gateway {
-    async fn start(folder: &Path) -> Option<Self> {
-        let Some(program) = program() else {
-            let reason = "versitygw is not installed; ./test installs it";
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "backups to S3: {reason}");
-            writeln!(std::io::stderr().lock(), "skipped: backups to S3: {reason}").unwrap();
-            return None;
-        };
-        let bucket = folder.join("s3/data/backups");
-        std::fs::create_dir_all(&bucket).unwrap();
-        std::fs::create_dir(folder.join("s3/meta")).unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(program);
-        command.env("ROOT_ACCESS_KEY", KEY).env("ROOT_SECRET_KEY", SECRET);
-        command
-            .args(["--port", &address, "posix", "--sidecar"])
-            .arg(folder.join("s3/meta"))
-            .arg(folder.join("s3/data"));
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let gateway = Self { process, address, bucket };
-        eventually(Duration::from_secs(30), "versitygw to listen", async || {
-            tokio::net::TcpStream::connect(&gateway.address).await.map(drop).map_err(|cause| cause.to_string())
-        })
-        .await;
-        Some(gateway)
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn program() -> Option<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = named("SIGNET_CACHE")
-        .or_else(|| named("XDG_CACHE_HOME").map(|cache| cache.join("signet")))
-        .or_else(|| named("HOME").map(|home| home.join(".cache/signet")));
-    let installed = cache.and_then(|cache| std::fs::read_dir(cache.join("tools")).ok()).into_iter().flatten();
-    let installed = installed.filter_map(|item| Some(item.ok()?.path().join("versitygw")));
-    named("SIGNET_VERSITYGW").into_iter().chain(installed).find(|path| path.exists())
-}
 
 fn credentials(path: &Path, secret: &str) {
     std::fs::write(path, format!("aws_access_key_id = {KEY}\naws_secret_access_key = {secret}\n")).unwrap();
@@ -76,7 +20,7 @@ fn credentials(path: &Path, secret: &str) {
 async fn a_cluster_backs_itself_up_into_an_s3_store_and_comes_back_from_there() {
     let mut cluster = Cluster::of_one(Some(Alone::turn().await), "example.org", "30s").await;
     let folder = cluster.folder().to_owned();
-    let Some(gateway) = Gateway::start(&folder).await else { return };
+    let Some(gateway) = Gateway::start(&folder, free_port()) else { return };
     let credentials_file = folder.join("credentials");
     credentials(&credentials_file, "not-the-secret");
     let node = &mut cluster.nodes[0];

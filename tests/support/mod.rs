@@ -24,6 +24,7 @@ pub(crate) mod ports;
 pub(crate) mod secrets;
 pub(crate) mod softhsm;
 pub(crate) mod users;
+pub(crate) mod versitygw;
 pub(crate) mod wait;
 
 /// Prints figures, which the test program keeps to itself when all is well if they come by `println!`.
