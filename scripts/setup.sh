@@ -126,6 +126,20 @@ setup_porcupine() {
     { unset SIGNET_PORCUPINE; reason="go build of tests/prove/porcupine failed; its message is above"; return 1; }
 }
 
+# SPIRE's own command line, as far as it is about authorities: the packages of spire-server that are pinned by tests/interop/spire,
+# compiled once into the cache. Exports SIGNET_SPIRE_SERVER, the program's path.
+setup_spire() {
+  local source=$top/tests/interop/spire missing=() key
+  have go || missing+=(golang-go)
+  install_packages "${missing[@]}" || return 1
+  key=$({ cat "$source/main.go" "$source/go.mod" "$source/go.sum"; go version; } | sha256sum | cut -c1-16)
+  export SIGNET_SPIRE_SERVER=$cache/tools/spire/$key
+  [ -x "$SIGNET_SPIRE_SERVER" ] && return 0
+  say "Compiling SPIRE's command line into $cache/tools (once, a minute or two)"
+  (cd "$source" && GOFLAGS=-mod=readonly go build -trimpath -o "$SIGNET_SPIRE_SERVER" .) </dev/null >&2 ||
+    { unset SIGNET_SPIRE_SERVER; reason="go build of tests/interop/spire failed; its message is above"; return 1; }
+}
+
 # The S3 server that backups are tested against: it checks signatures, which mocks do not. Compiled once into the cache.
 # Exports SIGNET_VERSITYGW, the program's path.
 setup_versitygw() {

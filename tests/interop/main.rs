@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authorities;
 mod backups;
 mod exchange;
 mod pasted;

@@ -106,7 +106,7 @@ impl LocalAuthority for Handler {
     }
 
     async fn taint_x509_authority(&self, _: Request<TaintX509AuthorityRequest>) -> Answer<TaintX509AuthorityResponse> {
-        answer(Err(upstream_instead("taint")))
+        answer(Err(upstream_instead("taint", "tainted")))
     }
 
     async fn taint_x509_upstream_authority(
@@ -124,7 +124,7 @@ impl LocalAuthority for Handler {
         &self,
         _: Request<RevokeX509AuthorityRequest>,
     ) -> Answer<RevokeX509AuthorityResponse> {
-        answer(Err(upstream_instead("revoke")))
+        answer(Err(upstream_instead("revoke", "revoked")))
     }
 
     async fn revoke_x509_upstream_authority(
@@ -186,9 +186,9 @@ fn named(kind: AuthorityKind, id: String) -> Result<AuthorityRef, Refusal> {
     Ok(AuthorityRef { kind, id })
 }
 
-fn upstream_instead(verb: &str) -> Refusal {
+fn upstream_instead(verb: &str, done: &str) -> Refusal {
     let detail = format!(
-        "local authority can't be {verb}ed alone: verifiers go by its root. {verb} the root by its subject key id instead, after another is active (`signet authority rotate --kind x509-root --emergency`)"
+        "local authority can't be {done} alone: verifiers go by its root. {verb} the root by its subject key id instead, after another is active (`signet authority rotate --kind x509-root --emergency`)"
     );
     Refusal::new(Reason::FailedPrecondition, detail)
 }
