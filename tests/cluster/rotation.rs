@@ -1,5 +1,7 @@
 //! Authorities that rotate, by schedule and by command, while clients ask and verifiers go by what they keep.
 
+mod compromise;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use serde_json::Value;
 use signet_api::client::AdminClient;
 use signet_model::jwks::{Algorithm, DemoRule, KeySet};
 use signet_model::jws::Compact;
+use signet_model::svid::TrustBundle;
 use signet_model::time::UnixTime;
 use signet_model::verify::{Expect, verify};
 use signet_model::x509::peer::TrustAnchors;
@@ -24,6 +27,9 @@ use crate::support::wait::eventually;
 struct Verifier {
     node: usize,
     fetched: Instant,
+    bundle: TrustBundle,
+    /// JWK Set of the transaction-token keys.
+    jwks: Vec<u8>,
     anchors: TrustAnchors,
     jwt_svid: KeySet,
     transaction_token: KeySet,
@@ -44,12 +50,14 @@ impl Verifier {
             anchors: TrustAnchors::new(bundle.trust_domain.clone(), certificates).unwrap(),
             jwt_svid: KeySet::from_jwt_authorities(&bundle.jwt_authorities),
             transaction_token: KeySet::parse(&jwks, ALGORITHMS, &demo).unwrap(),
+            bundle,
+            jwks,
         })
     }
 
     /// Looks again when what it keeps has become as old as it may, at any node that answers.
     async fn keep(&mut self, cluster: &Cluster) {
-        if self.fetched.elapsed() < REFRESH_HINT {
+        if self.fetched.elapsed() < Duration::from_secs(self.bundle.refresh_hint_secs.into()) {
             return;
         }
         for node in 0..cluster.nodes.len() {
@@ -95,6 +103,10 @@ pub(super) struct Watch {
     users: Users,
     verifiers: Vec<Verifier>,
     live: Vec<Credential>,
+    /// How long what is asked for shall live; transaction tokens live as the policy says.
+    pub(super) ttl_secs: u32,
+    /// How long a transaction token is used at most.
+    txn_secs: u64,
     pub(super) issued: usize,
     pub(super) checks: usize,
     /// Requests that failed.
@@ -110,7 +122,16 @@ impl Watch {
         for node in 0..cluster.nodes.len() {
             verifiers.push(Verifier::fetch(cluster, node).await.unwrap());
         }
-        Self { users, verifiers, live: Vec::new(), issued: 0, checks: 0, unanswered: Vec::new() }
+        Self {
+            users,
+            verifiers,
+            live: Vec::new(),
+            ttl_secs: TTL_SECS,
+            txn_secs: u64::MAX,
+            issued: 0,
+            checks: 0,
+            unanswered: Vec::new(),
+        }
     }
 
     /// One of each kind from each node; then every verifier checks everything that lives, by what it keeps.
@@ -128,17 +149,37 @@ impl Watch {
         sleep(PACE).await;
     }
 
+    /// Other nodes have taken the place of the cluster's: verifiers that know the old ones alone accept what the new ones
+    /// issue, and those that know the new ones alone what the old ones had issued. So many of these there were.
+    pub(super) async fn taken_over(&mut self, cluster: &Cluster) -> usize {
+        let mut new = Vec::new();
+        for node in 0..cluster.nodes.len() {
+            new.push(Verifier::fetch(cluster, node).await.unwrap());
+        }
+        let old = std::mem::replace(&mut self.verifiers, new);
+        self.live.retain(|credential| credential.expires_at > now_secs() + 5);
+        let before = self.live.len();
+        self.round(cluster).await;
+        for credential in self.live.iter().filter(|credential| credential.expires_at > now_secs() + 1) {
+            for verifier in &old {
+                verifier.check(credential).unwrap();
+                self.checks += 1;
+            }
+        }
+        before
+    }
+
     async fn ask(&self, node: &Node) -> Result<Vec<Credential>, String> {
         let client = AdminClient::connect(&node.socket()).await.map_err(|e| e.to_string())?;
         let audience = ["someone".to_owned()];
-        let jwt = client.mint_jwt_svid(&WORKLOAD.parse().unwrap(), &audience, TTL_SECS).await;
+        let jwt = client.mint_jwt_svid(&WORKLOAD.parse().unwrap(), &audience, self.ttl_secs).await;
         let jwt = jwt.map_err(|e| e.to_string())?;
-        let agent = Agent::try_minted(node, AGENT, TTL_SECS).await?;
+        let agent = Agent::try_minted(node, AGENT, self.ttl_secs).await?;
         let subject = self.users.token("alice", AUDIENCE, "orders.read");
         // The node verifies the chain of the SVID that was just issued, and the client that of the node.
         let form = exchange_form(&subject, "example.org", "orders.read");
         let txn = txn_token(&agent.https(node).exchange(&form).await.map_err(|e| e.to_string())?)?;
-        let txn_expires_at = claims(&txn)["exp"].as_u64().unwrap();
+        let txn_expires_at = claims(&txn)["exp"].as_u64().unwrap().min(now_secs().saturating_add(self.txn_secs));
         Ok(vec![
             Credential { expires_at: jwt.expires_at_secs, form: Form::JwtSvid(jwt.token) },
             Credential { expires_at: agent.svid.expires_at_secs, form: Form::X509Svid(agent.svid.cert_chain) },
