@@ -5,7 +5,9 @@
 //! [`serves_and_rotates`] its name and the [`Keys`]: its URI, and what a server needs in its environment.
 
 mod aws;
+mod calls;
 mod pkcs11;
+mod restore;
 
 use std::io::Write as _;
 
