@@ -67,7 +67,7 @@ impl Default for Storage {
             snapshot_after: Duration::from_secs(15 * 60),
             snapshot_min: 1000,
             state_cache: 64 << 20,
-            state_buffer: 16 << 20,
+            state_buffer: 64 << 20,
             log_buffer: 16 << 20,
         }
     }

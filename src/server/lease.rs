@@ -73,7 +73,7 @@ pub(crate) async fn keep(lease: &Lease, node: &Node, length: impl Fn() -> Option
         let mut pause = RETRY;
         if let Some(length) = length() {
             match renew(lease, length, node.lease(length.min(ASK_FOR_AT_MOST)), clock::boottime, clock::now).await {
-                Ok(()) => pause = (length / 10).clamp(RETRY, RENEW),
+                Ok(()) => pause = (length / 5).clamp(RETRY, RENEW),
                 Err(BarrierError::NotMember | BarrierError::ShuttingDown) => {}
                 Err(cause) => tracing::debug!(%cause, "issuance lease not renewed"),
             }
@@ -112,7 +112,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 const TOLERATED_CLOCK_ERROR: Duration = Duration::from_secs(2);
-const RENEW: Duration = Duration::from_secs(1);
+const RENEW: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(100);
 const ASK_FOR_AT_MOST: Duration = Duration::from_secs(2);
 

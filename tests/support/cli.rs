@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The program under test.
+/// The program under test: the one built with the tests, or another build that `SIGNET_PROGRAM` names.
 pub(crate) fn signet() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_signet"))
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::var_os("SIGNET_PROGRAM").map_or(env!("CARGO_BIN_EXE_signet").into(), Into::into))
 }
 
 /// What a command said.

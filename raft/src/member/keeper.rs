@@ -14,6 +14,7 @@ use super::promote::Promotion;
 use super::shed::shed;
 use super::snapshots::{Policy, make};
 use super::{Member, chore, outcast};
+use crate::blocking::blocking;
 use crate::identity::{Phase, Record};
 use crate::peer::{Lane, Vouched, members_from_wire, proto};
 use crate::types::Order;
@@ -96,6 +97,12 @@ async fn watch_databases(member: Weak<Member>) {
         entries = now;
         if calm == CALM {
             member.log_peek.rest();
+            let state = Arc::clone(&member.state);
+            let rest = move || {
+                state.rest();
+                Ok(())
+            };
+            let _ = blocking(rest).await;
         }
         if let Some(errors) = member.log_peek.background_errors() {
             crate::fatal::abort("cannot write the raft log's files", &errors);
@@ -190,7 +197,7 @@ async fn hear_of_strangers(member: Weak<Member>) {
 const MARK: Duration = Duration::from_millis(100);
 /// In so many rounds: once a second.
 const DATABASES: u64 = 10;
-/// After so many seconds without a new entry the log's memory is given back.
+/// After so many seconds without a new entry memory is given back.
 const CALM: u64 = 10;
 const TICK: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_millis(50);

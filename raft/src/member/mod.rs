@@ -65,8 +65,7 @@ pub(crate) struct Member {
     draining: watch::Receiver<bool>,
     /// Chores that come back in intervals do it at whole multiples from here, so that they wake a thread together.
     started: Instant,
-    /// When a leader was last heard.
-    leader_heard: Mutex<Instant>,
+    leader_heard: Mutex<Heard>,
     /// A member that has not answered for this long is not healthy.
     patience: Duration,
     stabilisation: Duration,
@@ -82,6 +81,14 @@ pub(crate) struct Member {
     pub(crate) unreadable: watch::Sender<Option<String>>,
     /// One change of the membership at a time.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// A leader's heartbeat.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Instant,
+    /// The next one comes after twice the interval.
+    quiet: bool,
 }
 
 /// Who leads, as far as this node knows.
@@ -137,7 +144,7 @@ impl Member {
             flushes,
             draining: draining.clone(),
             started: Instant::now(),
-            leader_heard: Mutex::new(Instant::now()),
+            leader_heard: Mutex::new(Heard { at: Instant::now(), quiet: false }),
             patience: config.timings.patience(),
             stabilisation: config.timings.stabilisation,
             version: config.version.clone(),
@@ -173,12 +180,12 @@ impl Member {
     }
 
     /// A leader's heartbeat has come.
-    pub(crate) fn hear_leader(&self) {
-        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    pub(crate) fn hear_leader(&self, quiet: bool) {
+        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Heard { at: Instant::now(), quiet };
     }
 
-    /// When a leader was last heard.
-    fn leader_heard_at(&self) -> Instant {
+    /// The last that was heard of a leader.
+    fn leader_heard(&self) -> Heard {
         *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,7 +194,7 @@ impl Member {
         if self.leadership.borrow().role == Role::Leader {
             return Duration::ZERO;
         }
-        self.leader_heard_at().elapsed()
+        self.leader_heard().at.elapsed()
     }
 
     /// As the leader: whether enough voters have answered lately.

@@ -1,6 +1,7 @@
 //! Connections that are kept up: one for each peer and kind of traffic, so that bulk never delays a heartbeat.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) struct Links {
     directory: Arc<Directory>,
     clocks: Arc<Clocks>,
     runtime: Handle,
+    quiet: AtomicBool,
     links: Mutex<HashMap<(u64, Lane), Link>>,
 }
 
@@ -47,7 +49,8 @@ struct Link {
 impl Links {
     /// No links yet; they are made as they are asked for.
     pub(crate) fn new(tls: Arc<Tls>, directory: Arc<Directory>, clocks: Arc<Clocks>, runtime: Handle) -> Self {
-        Self { tls, directory, clocks, runtime, links: Mutex::new(HashMap::new()) }
+        let (quiet, links) = (AtomicBool::new(false), Mutex::new(HashMap::new()));
+        Self { tls, directory, clocks, runtime, quiet, links }
     }
 
     /// A client of `peer`, if it is connected now. The first call begins to connect.
@@ -75,6 +78,16 @@ impl Links {
     /// What the members' clocks say.
     pub(crate) fn clocks(&self) -> &Clocks {
         &self.clocks
+    }
+
+    /// From now on heartbeats say whether the next one comes after twice the interval.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// What heartbeats are to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     /// Connects to every member ahead of need: an election or a change of leader must not wait for handshakes. Links to

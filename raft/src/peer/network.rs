@@ -83,11 +83,7 @@ impl Peer {
         timeout: Duration,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, RPCError<TypeConfig>> {
-        match tokio::time::timeout(timeout, call).await {
-            Ok(Ok(reply)) => Ok(reply.into_inner()),
-            Ok(Err(status)) => Err(rpc_error(&status)),
-            Err(_) => Err(Timeout { action, id: self.links.directory().me(), target: self.target, timeout }.into()),
-        }
+        timed(self.links.directory().me(), self.target, action, timeout, call).await
     }
 
     async fn ask_vote(
@@ -135,11 +131,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let request = proto::AppendRequest {
             median_low_millis: low.millis(),
             median_high_millis: high.millis(),
+            quiet: self.links.is_quiet(),
             ..wire::append_to_wire(&rpc, self.envelope())
         };
-        let sent = std::mem::take(&mut self.beats).send(client, request);
-        let (beats, reply) = self.timed(RPCTypes::AppendEntries, option.hard_ttl(), sent).await?;
-        self.beats = beats;
+        let (me, target, beats) = (self.links.directory().me(), self.target, &mut self.beats);
+        let sent = beats.send(client, request);
+        let reply = timed(me, target, RPCTypes::AppendEntries, option.hard_ttl(), sent).await?;
         self.links.clocks().heard(self.target, UnixTime::from_millis(reply.clock_millis));
         wire::append_result_from_wire(reply).map(Into::into).map_err(|status| rpc_error(&status))
     }
@@ -242,6 +239,21 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         // openraft has no public name for its own form of this error.
         Err(NetworkError::from_string(format!("leadership was not taken: {}", reply.refusal)).into())
+    }
+}
+
+/// What a call from `id` to `target` answers within `timeout`.
+async fn timed<T>(
+    id: u64,
+    target: u64,
+    action: RPCTypes,
+    timeout: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, RPCError<TypeConfig>> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(Ok(reply)) => Ok(reply.into_inner()),
+        Ok(Err(status)) => Err(rpc_error(&status)),
+        Err(_) => Err(Timeout { action, id, target, timeout }.into()),
     }
 }
 

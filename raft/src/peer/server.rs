@@ -302,6 +302,7 @@ async fn heartbeat(member: &Member, request: proto::AppendRequest) -> Result<pro
         let time = UnixTime::from_millis;
         member.clocks.told(time(request.median_low_millis), time(request.median_high_millis));
     }
+    let quiet = request.quiet;
     let append = wire::append_from_wire(request)?;
     let (prev, last) = (append.prev_log_id, append.entries.last().map(|entry| entry.log_id));
     let reply = member.raft.append_entries(append).await.map_err(stopped)?;
@@ -310,7 +311,7 @@ async fn heartbeat(member: &Member, request: proto::AppendRequest) -> Result<pro
     }
     let result = reply.into_stream_result(prev, last.or(prev));
     if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
-        member.hear_leader();
+        member.hear_leader(quiet);
     }
     let clock_millis = member.clocks.own().millis();
     Ok(proto::AppendReply { clock_millis, ..wire::append_result_to_wire(&result) })

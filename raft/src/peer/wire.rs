@@ -85,6 +85,7 @@ pub(crate) fn append_to_wire(
         entries: request.entries.iter().map(|entry| Bytes::from(entry_to_bytes(entry))).collect(),
         median_low_millis: 0,
         median_high_millis: 0,
+        quiet: false,
     }
 }
 

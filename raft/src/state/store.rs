@@ -323,6 +323,14 @@ impl StateStore {
         }
     }
 
+    /// Gives memory back while nothing is written: what is much of it goes to files.
+    pub(crate) fn rest(&self) {
+        let held = self.generation.load().db.property_int_value(rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE);
+        if held.ok().flatten().is_some_and(|bytes| bytes > KEPT_AT_REST) {
+            self.settle();
+        }
+    }
+
     /// Puts a received snapshot in force as a new generation. A crash leaves the old state or the new one, whole.
     pub(crate) fn install(&self, snapshot: &SnapshotDir) -> io::Result<()> {
         self.install_in_steps(snapshot, |_| {})
@@ -414,3 +422,6 @@ pub(super) fn load_roster(db: &DB) -> Result<Roster, EncodingError> {
         })
         .collect()
 }
+
+/// So many bytes that are not in a file yet may stay in memory.
+const KEPT_AT_REST: u64 = 4 << 20;
