@@ -18,7 +18,7 @@ use signet_model::request_key::RequestKey;
 use signet_model::spiffe_id::{SpiffeId, TrustDomain};
 use signet_model::svid::{JwtSvid, TrustBundle, X509Svid};
 
-pub use authorities::{Authorities, AuthorityChange};
+pub use authorities::{Authorities, AuthorityChange, ForeignKey};
 pub use recipients::{RecipientChange, RecipientShown, RecipientsShown};
 
 use crate::ops::Ops;

@@ -1,14 +1,18 @@
 //! `signet authority`
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signet_api::proto::authority as wire;
 use signet_api::service::AuthorityChange;
 use signet_model::authority::AuthorityKind;
 use signet_model::command::AuthorityRef;
+use signet_model::x509::bundle_document;
 
 use super::duration::{parse_ttl, show_about};
 use super::failure::Failure;
+use super::files::write_public;
 use super::node::NodeArgs;
 use super::output::{Output, or_dash, print_json, print_table, print_text};
 use super::timestamp::show_timestamp;
@@ -53,6 +57,33 @@ pub(crate) enum Authority {
         /// Do not wait until no node that is cut off can still be signing with it.
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        more: Common,
+    },
+    /// Print the certificate request (PKCS#10, PEM) by which an outside CA is asked to sign a root of this trust domain.
+    /// Its key is made in the key backend and waits there; the request that waits is printed again.
+    Csr {
+        /// Write it here and not to standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The name to ask for, as in "CN=Signet CA,O=Example Inc,C=DE". [default: one of ours, with the key's id]
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        subject: String,
+        /// Make another key and request though one waits.
+        #[arg(long, conflicts_with = "discard")]
+        new: bool,
+        /// Forget the request with this id: no certificate will come for it.
+        #[arg(long, value_name = "ID")]
+        discard: Option<String>,
+        #[command(flatten)]
+        more: Common,
+    },
+    /// Publish a root whose certificate an outside CA signed, or that was made elsewhere. It signs when it is activated
+    /// (`signet authority rotate --kind x509-root`).
+    Import {
+        /// The certificate and all above it up to a self-signed root, PEM.
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
         #[command(flatten)]
         more: Common,
     },
@@ -115,6 +146,14 @@ pub(crate) struct Common {
 
 pub(super) async fn run(args: Authority) -> Result<(), Failure> {
     let (change, more) = match args {
+        Authority::Csr { out, subject, new, discard: None, more } => {
+            return csr(AuthorityChange::RequestCertificate { subject, another: new }, out.as_deref(), more).await;
+        }
+        Authority::Csr { discard: Some(id), more, .. } => (AuthorityChange::DropCertificateRequest { id }, more),
+        Authority::Import { chain, more } => {
+            let chain = std::fs::read(&chain).map_err(|cause| Failure::file("read the chain in", &chain, cause))?;
+            (AuthorityChange::Import { chain, key: None }, more)
+        }
         Authority::Show { node } => {
             let state = node.call(|client| async move { client.authorities().await }).await?;
             return print(&state, &node, false);
@@ -133,6 +172,29 @@ pub(super) async fn run(args: Authority) -> Result<(), Failure> {
     let Common { dry_run, node } = more;
     let state = node.call(|client| async move { client.change_authority(change, dry_run).await }).await?;
     print(&state, &node, dry_run)
+}
+
+/// Has a request made, or finds the one that waits, and prints it.
+async fn csr(change: AuthorityChange, out: Option<&Path>, more: Common) -> Result<(), Failure> {
+    let Common { dry_run, node } = more;
+    let state = node.call(|client| async move { client.change_authority(change, dry_run).await }).await?;
+    let id = name(state.changed.as_ref()).1;
+    let request = state.certificate_requests.iter().find(|request| request.id == id && !request.request.is_empty());
+    let Some(request) = request else {
+        return print(&state, &node, dry_run);
+    };
+    let pem = bundle_document::request_to_pem(&request.request);
+    match out {
+        Some(path) if !dry_run => write_public(path, pem.as_bytes())?,
+        Some(_) | None => {}
+    }
+    match node.output {
+        Output::Json => print_json(&json!({
+            "id": request.id, "made_at": request.made_at, "kept_by": request.kept_by, "request": pem,
+        })),
+        Output::Table if out.is_none() => print_text(pem.trim_end()),
+        Output::Table => Ok(()),
+    }
 }
 
 fn print(state: &wire::State, node: &NodeArgs, dry_run: bool) -> Result<(), Failure> {
@@ -162,7 +224,7 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
                 authority.activated_at.map_or_else(|| "-".to_owned(), |at| show_timestamp(at / 1000)),
                 show_timestamp(authority.not_after / 1000),
                 held,
-                or_dash((!authority.issuer.is_empty()).then_some(&authority.issuer)),
+                or_dash(authority.outside.as_ref().or((!authority.issuer.is_empty()).then_some(&authority.issuer))),
             ]
         }),
     )?;
@@ -190,6 +252,10 @@ fn print_tables(state: &wire::State, dry_run: bool) -> Result<(), Failure> {
         ))?;
     }
     print_text("")?;
+    for request in &state.certificate_requests {
+        let made = show_timestamp(request.made_at / 1000);
+        print_text(&format!("certificate request {} waits for an outside CA since {made}", request.id))?;
+    }
     print_text(&format!("calls of key backends by this node in the last hour: {}", state.kms_calls))?;
     for note in &state.notes {
         print_text(&format!("note: {note}"))?;
@@ -238,6 +304,7 @@ fn document(state: &wire::State, dry_run: bool) -> Value {
             "stopped_at": authority.stopped_at, "not_after": authority.not_after,
             "unwrapped_by": authority.unwrapped_by, "kept_by": authority.kept_by, "issuer": authority.issuer,
             "algorithm": authority.algorithm,
+            "outside": authority.outside,
         })
     });
     let plan = state.plan.iter().map(|step| {
@@ -260,12 +327,17 @@ fn document(state: &wire::State, dry_run: bool) -> Value {
         let (kind, id) = named(past.authority.as_ref());
         json!({"kind": kind, "id": id, "at": past.at, "by": past.by, "revoked": past.revoked, "not_after": past.not_after})
     });
+    let waiting = state
+        .certificate_requests
+        .iter()
+        .map(|request| json!({"id": request.id, "made_at": request.made_at, "kept_by": request.kept_by}));
     let changed = state.changed.as_ref().map(|changed| json!({"kind": kind_name(changed.kind), "id": changed.id}));
     json!({
         "now": state.now, "dry_run": dry_run, "changed": changed,
         "authorities": authorities.collect::<Vec<_>>(), "plan": plan.collect::<Vec<_>>(),
         "bounds": bounds.collect::<Vec<_>>(), "requests": requests.collect::<Vec<_>>(),
-        "past": past.collect::<Vec<_>>(), "kms_calls_last_hour": state.kms_calls, "notes": state.notes,
+        "past": past.collect::<Vec<_>>(), "certificate_requests": waiting.collect::<Vec<_>>(),
+        "kms_calls_last_hour": state.kms_calls, "notes": state.notes,
     })
 }
 
@@ -290,6 +362,7 @@ mod tests {
                 issuer: String::new(),
                 kept_by: vec!["file:1".to_owned()],
                 algorithm: "RS256".to_owned(),
+                outside: Some("CN=Corp".to_owned()),
             }],
             plan: vec![wire::Step {
                 kind: wire::Kind::X509Issuing as i32,
@@ -305,6 +378,12 @@ mod tests {
             changed: name(),
             kms_calls: 4,
             notes: vec!["n".to_owned()],
+            certificate_requests: vec![wire::CertificateRequest {
+                id: "c".to_owned(),
+                made_at: 10,
+                request: vec![1],
+                kept_by: vec!["file:1".to_owned()],
+            }],
         };
         let expected = json!({
             "now": 1, "dry_run": true, "changed": {"kind": "jwt-svid", "id": "k"},
@@ -312,10 +391,13 @@ mod tests {
                 "kind": "jwt-svid", "id": "k", "state": "retiring", "tainted": true, "published_at": 2, "activated_at": 3,
                 "stopped_at": 4, "not_after": 9, "unwrapped_by": [1], "kept_by": ["file:1"], "issuer": "",
                 "algorithm": "RS256",
+                "outside": "CN=Corp",
             }],
             "plan": [{"kind": "x509-issuing", "id": null, "action": "prepare", "due": 6, "deadline": null, "why": "w"}],
             "bounds": [{"kind": "jwt-svid", "id": "k", "signs_until": 7, "accepted_until": 8}],
-            "requests": [], "past": [], "kms_calls_last_hour": 4, "notes": ["n"],
+            "requests": [], "past": [],
+            "certificate_requests": [{"id": "c", "made_at": 10, "kept_by": ["file:1"]}],
+            "kms_calls_last_hour": 4, "notes": ["n"],
         });
         assert_eq!(document(&state, true), expected);
     }

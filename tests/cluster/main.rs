@@ -22,6 +22,7 @@ mod leader_killed;
 mod lease;
 mod members;
 mod operator;
+mod outside;
 mod pages;
 mod recipients;
 mod recover;

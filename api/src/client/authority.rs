@@ -4,7 +4,8 @@ use tonic::{Request, Response, Status};
 
 use crate::proto::authority::authorities_client::AuthoritiesClient;
 use crate::proto::authority::{
-    ActivateRequest, PrepareRequest, RevokeRequest, RotateRequest, ShowRequest, State, TaintRequest,
+    ActivateRequest, DropCertificateRequestRequest, ForeignKey, ImportRequest, PrepareRequest,
+    RequestCertificateRequest, RevokeRequest, RotateRequest, ShowRequest, State, TaintRequest,
 };
 use crate::service::AuthorityChange;
 use crate::wire::authority::{from_kind, from_name};
@@ -47,6 +48,21 @@ impl AdminClient {
                 let kinds = kinds.into_iter().map(|kind| from_kind(kind) as i32).collect();
                 let request = RotateRequest { kinds, dry_run, reason, emergency, revoke_after: revoke_after_secs };
                 self.changing(request, dry_run, async |mut client, request| client.rotate(request).await).await
+            }
+            AuthorityChange::RequestCertificate { subject, another } => {
+                let request = RequestCertificateRequest { subject, another, dry_run };
+                let call = async |mut client: Client, request| client.request_certificate(request).await;
+                self.changing(request, dry_run, call).await
+            }
+            AuthorityChange::DropCertificateRequest { id } => {
+                let request = DropCertificateRequestRequest { id, dry_run };
+                let call = async |mut client: Client, request| client.drop_certificate_request(request).await;
+                self.changing(request, dry_run, call).await
+            }
+            AuthorityChange::Import { chain, key } => {
+                let key = key.map(|key| ForeignKey { recipient: key.recipient, reference: key.reference });
+                let request = ImportRequest { chain, key, dry_run };
+                self.changing(request, dry_run, async |mut client, request| client.import(request).await).await
             }
         }
     }

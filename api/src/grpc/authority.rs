@@ -5,9 +5,10 @@ use tonic::{Request, async_trait};
 use super::handler::{Answer, Handler, answer};
 use crate::proto::authority::authorities_server::Authorities;
 use crate::proto::authority::{
-    ActivateRequest, PrepareRequest, RevokeRequest, RotateRequest, ShowRequest, State, TaintRequest,
+    ActivateRequest, DropCertificateRequestRequest, ImportRequest, PrepareRequest, RequestCertificateRequest,
+    RevokeRequest, RotateRequest, ShowRequest, State, TaintRequest,
 };
-use crate::service::{AuthorityChange, Call};
+use crate::service::{AuthorityChange, Call, ForeignKey};
 use crate::wire::authority::{from_authorities, kind, name};
 use signet_model::refusal::Refusal;
 
@@ -57,6 +58,25 @@ impl Authorities for Handler {
             revoke_after_secs: request.revoke_after,
         });
         self.decide(&call, change, request.dry_run).await
+    }
+
+    async fn request_certificate(&self, request: Request<RequestCertificateRequest>) -> Answer<State> {
+        let (call, request) = (self.change("authority.RequestCertificate", &request), request.into_inner());
+        let change = AuthorityChange::RequestCertificate { subject: request.subject, another: request.another };
+        self.decide(&call, Ok(change), request.dry_run).await
+    }
+
+    async fn drop_certificate_request(&self, request: Request<DropCertificateRequestRequest>) -> Answer<State> {
+        let (call, request) = (self.change("authority.DropCertificateRequest", &request), request.into_inner());
+        let change = AuthorityChange::DropCertificateRequest { id: request.id };
+        self.decide(&call, Ok(change), request.dry_run).await
+    }
+
+    async fn import(&self, request: Request<ImportRequest>) -> Answer<State> {
+        let (call, request) = (self.change("authority.Import", &request), request.into_inner());
+        let key = request.key.map(|key| ForeignKey { recipient: key.recipient, reference: key.reference });
+        let change = AuthorityChange::Import { chain: request.chain, key };
+        self.decide(&call, Ok(change), request.dry_run).await
     }
 }
 

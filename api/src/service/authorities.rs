@@ -1,7 +1,8 @@
 //! Authorities, as operators see and change them.
 
-use signet_model::authority::AuthorityKind;
+use signet_model::authority::{AuthorityKind, KeyId};
 use signet_model::command::AuthorityRef;
+use signet_model::recipient::RecipientId;
 use signet_model::rotation::{Bound, Hierarchy, Step};
 use signet_model::time::UnixTime;
 
@@ -43,6 +44,34 @@ pub enum AuthorityChange {
         /// Revoke the replaced ones this long after they stopped signing.
         revoke_after_secs: Option<u32>,
     },
+    /// Make a root's key and the request for its certificate, unless one waits.
+    RequestCertificate {
+        /// The name to ask for, as RFC 4514 has it; empty for a name of ours.
+        subject: String,
+        /// Make one though another waits.
+        another: bool,
+    },
+    /// Forget such a key.
+    DropCertificateRequest {
+        /// Which.
+        id: KeyId,
+    },
+    /// Publish a root whose certificate was made elsewhere.
+    Import {
+        /// PEM: the certificate and all above it.
+        chain: Vec<u8>,
+        /// The key, if it is not that of a certificate request.
+        key: Option<ForeignKey>,
+    },
+}
+
+/// A key in a key backend that was not made by Signet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The recipient whose backend has it.
+    pub recipient: RecipientId,
+    /// What the backend needs to find it: no secret.
+    pub reference: Vec<u8>,
 }
 
 /// The authorities with what is planned for them.

@@ -1,16 +1,18 @@
 //! Authorities.
 
-use signet_model::authority::{Authority, AuthorityKind, StoredKey};
+use signet_model::authority::{Authority, AuthorityKind, CertificateRequest, StoredKey};
 use signet_model::command::{AuthorityRef, Settings};
 use signet_model::refusal::Refusal;
 use signet_model::rotation::{Bound, PastAuthority, RotationRequest, Step};
 use signet_model::time::UnixTime;
+use signet_model::x509::subject_text;
 
 use crate::proto::authority as wire;
 use crate::service::Authorities;
 
 /// Everything for the wire, but for the keys.
 pub(crate) fn from_authorities(told: Authorities) -> wire::State {
+    let requests = &told.hierarchy.certificate_requests;
     wire::State {
         now: told.now.millis(),
         authorities: told
@@ -26,6 +28,7 @@ pub(crate) fn from_authorities(told: Authorities) -> wire::State {
         changed: told.changed.as_ref().map(from_name),
         kms_calls: told.kms_calls,
         notes: told.notes,
+        certificate_requests: requests.iter().map(from_certificate_request).collect(),
     }
 }
 
@@ -61,15 +64,27 @@ pub(crate) fn from_name(name: &AuthorityRef) -> wire::Name {
     wire::Name { kind: from_kind(name.kind) as i32, id: name.id.clone() }
 }
 
+fn kept_by(key: &StoredKey) -> Vec<String> {
+    match key {
+        StoredKey::InBackend { recipient: Some(recipient), .. } => vec![recipient.clone()],
+        StoredKey::InBackend { backend, recipient: None, .. } => vec![backend.clone()],
+        StoredKey::Wrapped { for_recipients } => for_recipients.iter().map(|one| one.recipient.clone()).collect(),
+    }
+}
+
+fn from_certificate_request(request: &CertificateRequest) -> wire::CertificateRequest {
+    wire::CertificateRequest {
+        id: request.id.clone(),
+        made_at: request.made_at.millis(),
+        request: request.request.clone(),
+        kept_by: kept_by(&request.key),
+    }
+}
+
 fn from_authority(authority: &Authority, settings: &Settings) -> wire::Authority {
     // One that is only planned has no key yet.
     let planned = authority.public_key.is_empty().then(|| settings.key_choice(authority.kind).algorithm);
     let algorithm = authority.algorithm().or(planned).map(|algorithm| algorithm.name_for(authority.kind).to_owned());
-    let kept_by = match &authority.key {
-        StoredKey::InBackend { recipient: Some(recipient), .. } => vec![recipient.clone()],
-        StoredKey::InBackend { backend, recipient: None, .. } => vec![backend.clone()],
-        StoredKey::Wrapped { for_recipients } => for_recipients.iter().map(|one| one.recipient.clone()).collect(),
-    };
     let life = &authority.life;
     wire::Authority {
         name: Some(from_name(&AuthorityRef { kind: authority.kind, id: authority.id.clone() })),
@@ -81,8 +96,9 @@ fn from_authority(authority: &Authority, settings: &Settings) -> wire::Authority
         tainted_at: life.tainted_at.map(UnixTime::millis),
         unwrapped_by: life.unwrapped_by.clone(),
         issuer: life.issuer.clone(),
-        kept_by,
+        kept_by: kept_by(&authority.key),
         algorithm: algorithm.unwrap_or_default(),
+        outside: authority.is_outside().then(|| subject_text(authority.anchor()).unwrap_or_default()),
     }
 }
 

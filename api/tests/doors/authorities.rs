@@ -71,7 +71,10 @@ pub(crate) fn changed(change: AuthorityChange) -> Authorities {
         AuthorityChange::Activate { authority, .. }
         | AuthorityChange::Taint { authority }
         | AuthorityChange::Revoke { authority, .. } => Some(authority),
-        AuthorityChange::Rotate { .. } => None,
+        AuthorityChange::RequestCertificate { .. } | AuthorityChange::Import { .. } => {
+            Some(AuthorityRef { kind: AuthorityKind::X509Root, id: "root".to_owned() })
+        }
+        AuthorityChange::Rotate { .. } | AuthorityChange::DropCertificateRequest { .. } => None,
     };
     Authorities { changed, ..sample() }
 }

@@ -104,19 +104,26 @@ pub fn from_json(json: &[u8], trust_domain: &TrustDomain) -> Result<TrustBundle,
 /// Certificates (DER) as one PEM text (RFC 7468 §5), in order.
 #[must_use]
 pub fn to_pem<C: AsRef<[u8]>>(certificates: &[C]) -> String {
-    let mut pem = String::new();
-    for certificate in certificates {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        let base64 = STANDARD.encode(certificate);
-        let mut rest = base64.as_str();
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.len().min(PEM_LINE_CHARACTERS));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = after;
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
+    certificates.iter().map(|der| section("CERTIFICATE", der.as_ref())).collect()
+}
+
+/// A certificate request (DER) as PEM (RFC 7468 §7).
+#[must_use]
+pub fn request_to_pem(request: &[u8]) -> String {
+    section("CERTIFICATE REQUEST", request)
+}
+
+fn section(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    let base64 = STANDARD.encode(der);
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(PEM_LINE_CHARACTERS));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
     }
+    pem.push_str(&format!("-----END {label}-----\n"));
     pem
 }
 

@@ -125,6 +125,28 @@ impl IssuerView {
         })
     }
 
+    /// Reads a CA certificate that was made or signed elsewhere, and held against the rules of [`chain`](super::chain)
+    /// when it was imported. What it signs ends at `not_after` at the latest, when the first certificate above it does.
+    ///
+    /// # Errors
+    /// [`IssuerError`].
+    pub fn from_outside(certificate: &[u8], public_key: &[u8], not_after: UnixTime) -> Result<Self, IssuerError> {
+        let view = CertificateView::parse(certificate).map_err(IssuerError::Malformed)?;
+        if view.public_key != public_key {
+            return Err(IssuerError::WrongPublicKey);
+        }
+        let key_id = view.subject_key_id.ok_or(IssuerError::NotCa("subjectKeyIdentifier"))?;
+        let key_kind = SubjectPublicKey::from_spki(public_key).map_err(IssuerError::Key)?.kind();
+        Ok(Self {
+            key_kind,
+            certificate: certificate.to_vec(),
+            subject: view.subject,
+            authority_key_identifier: authority_key_identifier(&key_id),
+            key_id,
+            validity: Validity { not_after: view.validity.not_after.min(not_after), ..view.validity },
+        })
+    }
+
     /// The certificate, DER.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {

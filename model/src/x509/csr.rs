@@ -1,14 +1,11 @@
 //! Certificate requests (PKCS#10, RFC 2986): what they ask for, once their signature is checked.
 
-use der::asn1::{AnyRef, BitStringRef};
 use der::{Decode as _, Reader as _, SliceReader};
-use rustls_pki_types::SignatureVerificationAlgorithm;
-use webpki::aws_lc_rs as verify;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::request::{CertReqInfo, ExtensionReq};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::dns::{self, DnsNameError};
+use super::signed::{BadSignature, Signed};
 use super::view::uris_and_dns_names;
 use super::{PublicKeyError, SubjectPublicKey};
 use crate::entry::check_workload;
@@ -93,9 +90,13 @@ impl Csr {
             _ => return Err(CsrError::TooLarge),
         }
         let signed = Signed::parse(der).map_err(|cause| CsrError::Malformed(cause.to_string()))?;
-        let (info, spki) = parse_info(signed.info).map_err(|cause| CsrError::Malformed(cause.to_string()))?;
+        let (info, spki) = parse_info(signed.body).map_err(|cause| CsrError::Malformed(cause.to_string()))?;
         let public_key = SubjectPublicKey::from_spki(spki)?;
-        signed.check(&public_key)?;
+        signed.check(&public_key).map_err(|bad| match bad {
+            BadSignature::Key => CsrError::PublicKey(PublicKeyError::Malformed),
+            BadSignature::Algorithm => CsrError::Algorithm,
+            BadSignature::Signature => CsrError::Signature,
+        })?;
         let (uris, dns_names) = requested_names(&info)?;
         Ok(Self { public_key, uris, dns_names })
     }
@@ -136,50 +137,6 @@ impl Csr {
     }
 }
 
-/// The three parts of a request, as they were sent.
-struct Signed<'a> {
-    info: &'a [u8],
-    /// Content of the `AlgorithmIdentifier`.
-    algorithm: &'a [u8],
-    signature: &'a [u8],
-}
-
-impl<'a> Signed<'a> {
-    fn parse(der: &'a [u8]) -> der::Result<Self> {
-        let mut reader = SliceReader::new(der)?;
-        let signed = reader.sequence(|reader| {
-            let info = reader.tlv_bytes()?;
-            let algorithm = AnyRef::decode(reader)?.value();
-            let signature = BitStringRef::decode(reader)?;
-            let signature = signature.as_bytes().ok_or(der::ErrorKind::Value { tag: der::Tag::BitString })?;
-            Ok::<_, der::Error>(Self { info, algorithm, signature })
-        })?;
-        reader.finish()?;
-        Ok(signed)
-    }
-
-    /// The algorithm is found by the signature's *and* the key's identifier, so that a P-384 key signing as P-256 is
-    /// not taken for what it says it is.
-    fn check(&self, key: &SubjectPublicKey) -> Result<(), CsrError> {
-        let spki = SubjectPublicKeyInfoRef::from_der(key.as_der()).map_err(|_| PublicKeyError::Malformed)?;
-        let key_bits = spki.subject_public_key.as_bytes().ok_or(PublicKeyError::Malformed)?;
-        let mut reader = SliceReader::new(key.as_der()).map_err(|_| PublicKeyError::Malformed)?;
-        let key_algorithm = reader.sequence(|reader| {
-            let algorithm = AnyRef::decode(reader)?.value();
-            reader.tlv_bytes()?;
-            Ok::<_, der::Error>(algorithm)
-        });
-        let key_algorithm = key_algorithm.map_err(|_| PublicKeyError::Malformed)?;
-        let algorithm = ALGORITHMS
-            .iter()
-            .find(|a| {
-                a.signature_alg_id().as_ref() == self.algorithm && a.public_key_alg_id().as_ref() == key_algorithm
-            })
-            .ok_or(CsrError::Algorithm)?;
-        algorithm.verify_signature(key_bits, self.info, self.signature).map_err(|_| CsrError::Signature)
-    }
-}
-
 /// The request's information, and its `SubjectPublicKeyInfo` as it was sent.
 fn parse_info(der: &[u8]) -> der::Result<(CertReqInfo, &[u8])> {
     let info = CertReqInfo::from_der(der)?;
@@ -216,23 +173,7 @@ impl From<CsrError> for Refusal {
     }
 }
 
-/// What a request may be signed with. No SHA-1, no P-521, no RSA below 2048 bits.
-static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
-    verify::ECDSA_P256_SHA256,
-    verify::ECDSA_P256_SHA384,
-    verify::ECDSA_P256_SHA512,
-    verify::ECDSA_P384_SHA256,
-    verify::ECDSA_P384_SHA384,
-    verify::ECDSA_P384_SHA512,
-    verify::ED25519,
-    verify::RSA_PKCS1_2048_8192_SHA256,
-    verify::RSA_PKCS1_2048_8192_SHA384,
-    verify::RSA_PKCS1_2048_8192_SHA512,
-    verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
-    verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
-    verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
-];
-
-const EXTENSION_REQUEST: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
+pub(super) const EXTENSION_REQUEST: der::oid::ObjectIdentifier =
+    der::oid::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const SUBJECT_ALT_NAME: der::oid::ObjectIdentifier = der::oid::ObjectIdentifier::new_unwrap("2.5.29.17");
 const MAX_CSR_BYTES: usize = 64 * 1024;

@@ -5,12 +5,15 @@
 
 pub mod bundle_document;
 pub mod ca;
+pub mod ca_request;
+pub mod chain;
 pub mod csr;
 pub mod dns;
 pub mod leaf;
 pub mod peer;
 
 mod public_key;
+mod signed;
 mod tbs;
 mod view;
 mod write;
@@ -18,6 +21,12 @@ mod write;
 pub use ca::IssuerView;
 pub use public_key::{PublicKeyError, PublicKeyKind, SubjectPublicKey};
 pub use tbs::{SerialNumber, TbsCertificate, Validity};
+
+/// The subject of a certificate (DER) for people, as RFC 4514 writes names.
+#[must_use]
+pub fn subject_text(certificate: &[u8]) -> Option<String> {
+    view::CertificateView::parse(certificate).ok().map(|view| view.subject_text)
+}
 
 /// Lower-case hex.
 fn hex(bytes: &[u8]) -> String {

@@ -94,24 +94,7 @@ impl TbsCertificate {
     /// The certificate, DER, with this signature: `r ‖ s` for ECDSA, else as it is.
     #[must_use]
     pub fn assemble(&self, signature: &[u8]) -> Vec<u8> {
-        let der;
-        let signature = match self.signer {
-            PublicKeyKind::P256 | PublicKeyKind::P384 => {
-                der = signature_to_der(signature);
-                der.as_slice()
-            }
-            PublicKeyKind::Ed25519 | PublicKeyKind::Rsa => signature,
-        };
-        let mut w = Writer::with_capacity(self.der.len() + signature.len() + 32);
-        w.nested(tag::SEQUENCE, |w| {
-            w.raw(&self.der);
-            w.raw(signature_algorithm(self.signer));
-            w.nested(tag::BIT_STRING, |w| {
-                w.raw(&[0]);
-                w.raw(signature);
-            });
-        });
-        w.into_der()
+        assemble(&self.der, self.signer, signature)
     }
 
     /// Writes a certificate of version 3; `extensions` writes the extensions.
@@ -132,6 +115,28 @@ impl TbsCertificate {
         });
         Self { der: w.into_der(), validity: parts.validity, signer: parts.signer }
     }
+}
+
+/// The outer form of certificates and requests: what is signed, and a signature by a key of this kind.
+pub(super) fn assemble(body: &[u8], signer: PublicKeyKind, signature: &[u8]) -> Vec<u8> {
+    let der;
+    let signature = match signer {
+        PublicKeyKind::P256 | PublicKeyKind::P384 => {
+            der = signature_to_der(signature);
+            der.as_slice()
+        }
+        PublicKeyKind::Ed25519 | PublicKeyKind::Rsa => signature,
+    };
+    let mut w = Writer::with_capacity(body.len() + signature.len() + 32);
+    w.nested(tag::SEQUENCE, |w| {
+        w.raw(body);
+        w.raw(signature_algorithm(signer));
+        w.nested(tag::BIT_STRING, |w| {
+            w.raw(&[0]);
+            w.raw(signature);
+        });
+    });
+    w.into_der()
 }
 
 /// The `AlgorithmIdentifier` of the one signature that we have keys of each kind make.

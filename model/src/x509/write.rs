@@ -102,6 +102,8 @@ pub(super) mod tag {
     pub(crate) const IMPLICIT_6: u8 = 0x86;
     /// `[7]` primitive: `iPAddress`.
     pub(crate) const IMPLICIT_7: u8 = 0x87;
+    /// `[0]` constructed.
+    pub(crate) const CONSTRUCTED_0: u8 = 0xa0;
     /// `[3]` constructed.
     pub(crate) const EXPLICIT_3: u8 = 0xa3;
 }

@@ -52,8 +52,7 @@ impl Rotation {
             let Ok((hierarchy, now)) = self.look(PATIENCE).await else { return RETRY };
             self.rewrap_now_and_then(lead, &hierarchy).await;
             let plan = hierarchy.plan(now);
-            let mut failed = false;
-            let mut done = false;
+            let (mut failed, mut waits, mut done) = (false, false, false);
             for step in plan.iter().take_while(|step| step.due <= now) {
                 match self.carry_out(&hierarchy, now, step).await {
                     Ok(true) => {
@@ -62,7 +61,9 @@ impl Rotation {
                     }
                     Ok(false) => {}
                     Err(refusal) => {
-                        failed = true;
+                        waits = true;
+                        // People are not asked every second.
+                        failed |= step.action != Action::Import;
                         if refusal.reason != Reason::Conflict {
                             self.waiting.waits(step, now, &refusal);
                         }
@@ -70,7 +71,7 @@ impl Rotation {
                     }
                 }
             }
-            if !failed && !done {
+            if !waits && !done {
                 self.waiting.ends();
             }
             if !done {
@@ -102,8 +103,12 @@ impl Rotation {
     async fn carry_out(&self, hierarchy: &Hierarchy, now: UnixTime, step: &Step) -> Result<bool, Refusal> {
         let expected_epoch = hierarchy.epoch(step.kind);
         let Some(id) = &step.id else {
-            if step.action != Action::Prepare {
-                return Ok(false);
+            match step.action {
+                Action::Prepare => {}
+                Action::Import => return Err(self.ask_for_chain(hierarchy, now).await),
+                Action::Discard | Action::Retire | Action::Revoke | Action::Taint | Action::Activate => {
+                    return Ok(false);
+                }
             }
             let content = hierarchy.goes_on_without(step, now);
             let authority = self.make(hierarchy, step.kind, content, now).await?;

@@ -66,8 +66,15 @@ impl Maker<'_> {
             return Err(internal(format!("the root {} is stored as a wrapped key", root.id)));
         };
         let (home, reference) = (self.backends.of_root(root)?, KeyReference(reference.clone()));
-        let issuer =
-            IssuerView::new(&root.certificate, &root.public_key, &self.settings.trust_domain).map_err(internal)?;
+        let issuer = if root.is_outside() {
+            IssuerView::from_outside(&root.certificate, &root.public_key, root.not_after).map_err(internal)?
+        } else {
+            IssuerView::new(&root.certificate, &root.public_key, &self.settings.trust_domain).map_err(internal)?
+        };
+        if root.not_after <= self.now {
+            let detail = format!("the root {} has ended, so nothing is signed with it any more", root.id);
+            return Err(Refusal::new(Reason::FailedPrecondition, detail));
+        }
         let (key, pkcs8) = self.generate(kind).await?;
         let signer = RootKey { home: &home, reference: &reference, public_key: &root.public_key };
         let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), signer).await?;
@@ -183,10 +190,10 @@ impl Maker<'_> {
     }
 }
 
-fn backend_failed(cause: KmsError) -> Refusal {
+pub(super) fn backend_failed(cause: KmsError) -> Refusal {
     Refusal::new(Reason::FailedPrecondition, format!("no authority was made: {cause}"))
 }
 
-fn internal(cause: impl std::fmt::Display) -> Refusal {
+pub(super) fn internal(cause: impl std::fmt::Display) -> Refusal {
     Refusal::new(Reason::Internal, format!("no authority was made: {cause}"))
 }

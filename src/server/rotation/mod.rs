@@ -5,6 +5,7 @@
 
 mod lead;
 mod make;
+mod outside;
 mod report;
 mod rewrap;
 mod waiting;
@@ -63,14 +64,23 @@ impl Rotation {
         if !dry_run && ledger::done_before(&self.node.view(), call)?.is_some() {
             return Ok(self.told(hierarchy, now, None));
         }
-        let (command, changed) = self.command(&hierarchy, now, change, dry_run).await?;
-        if dry_run {
-            let planned = self.tried(call.caller.clone(), now, command)?;
-            return Ok(self.told(planned, now, changed));
+        if let AuthorityChange::RequestCertificate { another: false, .. } = &change
+            && let Some(waiting) = hierarchy.certificate_requests.last()
+        {
+            let changed = AuthorityRef { kind: AuthorityKind::X509Root, id: waiting.id.clone() };
+            return Ok(self.told(hierarchy, now, Some(changed)));
         }
-        ledger::propose(&self.node, call, command).await?;
-        let (hierarchy, now) = self.look(ledger::timeout(call)).await?;
-        Ok(self.told(hierarchy, now, changed))
+        let mut notes = Vec::new();
+        let (command, changed) = self.command(&hierarchy, now, change, dry_run, &mut notes).await?;
+        let mut told = if dry_run {
+            self.told(self.tried(call.caller.clone(), now, command)?, now, changed)
+        } else {
+            ledger::propose(&self.node, call, command).await?;
+            let (hierarchy, now) = self.look(ledger::timeout(call)).await?;
+            self.told(hierarchy, now, changed)
+        };
+        told.notes.extend(notes);
+        Ok(told)
     }
 
     /// Replaces every key that is in nodes' memory, because somebody who knew them should no longer: for the removal of
@@ -115,6 +125,7 @@ impl Rotation {
         now: UnixTime,
         change: AuthorityChange,
         dry_run: bool,
+        notes: &mut Vec<String>,
     ) -> Result<(Command, Option<AuthorityRef>), Refusal> {
         let epoch = |authority: &AuthorityRef| hierarchy.epoch(authority.kind);
         Ok(match change {
@@ -140,6 +151,22 @@ impl Rotation {
             AuthorityChange::Rotate { kinds, reason, emergency, revoke_after_secs } => {
                 (Command::RequestRotation { kinds, reason, emergency, revoke_after_secs }, None)
             }
+            AuthorityChange::RequestCertificate { subject, .. } => {
+                let maker = self.maker(hierarchy, false, now);
+                let request = if dry_run { maker.sketch_request(&subject)? } else { maker.request(&subject).await? };
+                let name = AuthorityRef { kind: AuthorityKind::X509Root, id: request.id.clone() };
+                (Command::KeepCertificateRequest { request }, Some(name))
+            }
+            AuthorityChange::DropCertificateRequest { id } => {
+                let name = AuthorityRef { kind: AuthorityKind::X509Root, id: id.clone() };
+                (Command::DropCertificateRequest { id }, Some(name))
+            }
+            AuthorityChange::Import { chain, key } => {
+                let maker = self.maker(hierarchy, false, now);
+                let authority = maker.imported(&chain, key, &hierarchy.certificate_requests, notes).await?;
+                let name = AuthorityRef { kind: authority.kind, id: authority.id.clone() };
+                (Command::PrepareAuthority { expected_epoch: hierarchy.epoch(authority.kind), authority }, Some(name))
+            }
         })
     }
 
@@ -163,6 +190,11 @@ impl Rotation {
         state::hierarchy(&copy).map_err(ledger::damaged)?.ok_or_else(not_initialized)
     }
 
+    fn maker<'a>(&'a self, hierarchy: &'a Hierarchy, content: bool, now: UnixTime) -> Maker<'a> {
+        let recipients = &hierarchy.recipients;
+        Maker { settings: &hierarchy.settings, backends: &self.backends, recipients, content, now }
+    }
+
     /// A new authority, prepared.
     async fn make(
         &self,
@@ -171,8 +203,7 @@ impl Rotation {
         content: bool,
         now: UnixTime,
     ) -> Result<Authority, Refusal> {
-        let recipients = &hierarchy.recipients;
-        let maker = Maker { settings: &hierarchy.settings, backends: &self.backends, recipients, content, now };
+        let maker = self.maker(hierarchy, content, now);
         match kind {
             AuthorityKind::X509Root => maker.root(Slot::Prepared).await,
             AuthorityKind::X509Issuing => {
