@@ -17,6 +17,7 @@ mod backup;
 mod dev;
 mod disk;
 mod doctor;
+mod give_way;
 mod kms;
 mod leader_killed;
 mod lease;

@@ -179,6 +179,29 @@ impl Backends {
         })
     }
 
+    /// Since when (boot clock) no backend with the key of `recipient` could be used here; `None` while one can, or while
+    /// that is not known yet.
+    pub(crate) fn failing(&self, recipient: &str) -> Option<Duration> {
+        let shown = self.shown();
+        if shown.iter().any(|one| matches!(one.health, Health::Probing)) {
+            return None;
+        }
+        let having = shown.iter().filter(|one| one.recipient.as_deref() == Some(recipient));
+        let mut failing = Some(Duration::ZERO);
+        for one in having {
+            let Health::Failing { since, .. } = one.health else { return None };
+            failing = failing.max(Some(since));
+        }
+        failing
+    }
+
+    /// Tries those with the key of `recipient` now.
+    pub(crate) async fn look_at(&self, recipient: &str) {
+        for one in self.all.iter().filter(|one| one.shown().recipient.as_deref() == Some(recipient)) {
+            self.look(one).await;
+        }
+    }
+
     /// How each is.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         self.all.iter().map(|one| one.shown()).collect()

@@ -14,6 +14,7 @@ use signet_raft::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::Rotation;
+use super::give_way::GivingWay;
 use crate::clock;
 use crate::server::ledger;
 
@@ -24,6 +25,7 @@ struct Lead {
     said: Option<Duration>,
     /// When keys were last wrapped for recipients that they lacked, or that failed, boot clock.
     rewrapped: Option<Duration>,
+    giving_way: GivingWay,
 }
 
 impl Rotation {
@@ -75,6 +77,9 @@ impl Rotation {
                 self.waiting.ends();
             }
             if !done {
+                if self.give_way(&mut lead.giving_way, &hierarchy, failed).await {
+                    return SOON;
+                }
                 let next = plan.iter().map(|step| step.due).find(|due| *due > now);
                 let next = next.map_or(LOOK, |due| due.since(now));
                 return if failed { RETRY } else { next.clamp(SOON, LOOK) };

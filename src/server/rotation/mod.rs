@@ -3,6 +3,7 @@
 //! What is due and what is allowed is decided in `model`; here keys are made and commands proposed. No request for a
 //! credential passes through here.
 
+mod give_way;
 mod lead;
 mod make;
 mod outside;
