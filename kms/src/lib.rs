@@ -7,6 +7,7 @@ mod algorithm;
 pub mod aws;
 #[cfg(test)]
 mod conformance;
+mod foreign;
 pub mod issuing;
 pub mod pkcs11;
 mod private_file;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use self::algorithm::{Algorithm, Digest, UnknownAlgorithm};
+pub use self::foreign::{ForeignKey, read_pkcs8_pem};
 
 /// Signs with keys that stay in the backend.
 #[async_trait]
@@ -36,6 +38,13 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// The key's `SubjectPublicKeyInfo`, DER, as it was when the key was made: a key that the backend has now under the
     /// same name, but which is another one, is refused with [`KmsError::Key`].
     async fn public_key(&self, key: &KeyReference) -> Result<Vec<u8>, KmsError>;
+
+    /// Takes up a signing key that was made elsewhere, and returns what finds it again on every node that has this backend
+    /// configured. Whether it may sign is found out by the first signature.
+    async fn adopt(&self, _key: ForeignKey<'_>) -> Result<KeyReference, KmsError> {
+        let problem = "this backend takes up no keys that were made elsewhere: have a certificate request signed (`signet authority csr`)";
+        Err(KmsError::Configuration { uri: self.name(), problem: problem.to_owned() })
+    }
 
     /// Signs a digest: one of SHA-384 with a P-384 key, of SHA-256 with any other; another one is [`KmsError::Key`].
     ///

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use self::key_file::Key;
 use self::seal::{Purpose, SealingKey};
 use self::signing_key::SigningKey;
-use crate::{Algorithm, Digest, KeyReference, KmsError, Signer, Wrapper, fitting, verified};
+use crate::{Algorithm, Digest, ForeignKey, KeyReference, KmsError, Signer, Wrapper, fitting, verified};
 
 mod key_file;
 mod seal;
@@ -133,6 +133,19 @@ impl Signer for Software {
         let key = made.map_err(|_| unavailable(&self.name))?.map_err(|_| unavailable(&self.name))?;
         let pkcs8 = key.to_pkcs8().map_err(|_| unavailable(&self.name))?;
         let sealed = self.sealing.seal(Purpose::SigningKey, &pkcs8, &[]);
+        sealed.map(KeyReference).map_err(|_| unavailable(&self.name))
+    }
+
+    /// Seals the key, as one that was made here.
+    async fn adopt(&self, key: ForeignKey<'_>) -> Result<KeyReference, KmsError> {
+        let refuse = |problem: &str| KmsError::Configuration { uri: self.name.clone(), problem: problem.to_owned() };
+        let ForeignKey::Pkcs8(pkcs8) = key else {
+            return Err(refuse("keys have no names here: take the key up from its file (`--key FILE`)"));
+        };
+        SigningKey::from_pkcs8(pkcs8).map_err(|_| {
+            refuse("the private key is neither ECDSA P-256 or P-384 nor RSA of 2048 or 4096 bits: make one of these")
+        })?;
+        let sealed = self.sealing.seal(Purpose::SigningKey, pkcs8, &[]);
         sealed.map(KeyReference).map_err(|_| unavailable(&self.name))
     }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signet_api::proto::authority as wire;
-use signet_api::service::AuthorityChange;
+use signet_api::service::{AuthorityChange, ForeignKey};
+use signet_kms::{KmsError, read_pkcs8_pem, uri};
 use signet_model::authority::AuthorityKind;
 use signet_model::command::AuthorityRef;
+use signet_model::refusal::Reason;
 use signet_model::x509::bundle_document;
 
 use super::duration::{parse_ttl, show_about};
@@ -84,6 +86,17 @@ pub(crate) enum Authority {
         /// The certificate and all above it up to a self-signed root, PEM.
         #[arg(long, value_name = "FILE")]
         chain: PathBuf,
+        /// The certificate's private key, PKCS#8 PEM, mode 0600, for one that `signet authority csr` did not make. It is
+        /// sealed here by the key file of --backend, and travels sealed.
+        #[arg(long, value_name = "FILE", requires = "backend", conflicts_with = "key_label")]
+        key: Option<PathBuf>,
+        /// The label of the certificate's key in the token of --backend.
+        #[arg(long, value_name = "LABEL", requires = "backend")]
+        key_label: Option<String>,
+        /// The key backend that has the key or is to have it, as `keys.backend` of the nodes has it: a recipient of the
+        /// cluster.
+        #[arg(long, value_name = "URI")]
+        backend: Option<String>,
         #[command(flatten)]
         more: Common,
     },
@@ -150,9 +163,13 @@ pub(super) async fn run(args: Authority) -> Result<(), Failure> {
             return csr(AuthorityChange::RequestCertificate { subject, another: new }, out.as_deref(), more).await;
         }
         Authority::Csr { discard: Some(id), more, .. } => (AuthorityChange::DropCertificateRequest { id }, more),
-        Authority::Import { chain, more } => {
+        Authority::Import { chain, key, key_label, backend, more } => {
             let chain = std::fs::read(&chain).map_err(|cause| Failure::file("read the chain in", &chain, cause))?;
-            (AuthorityChange::Import { chain, key: None }, more)
+            let key = match backend {
+                Some(backend) => Some(foreign_key(&backend, key.as_deref(), key_label.as_deref()).await?),
+                None => None,
+            };
+            (AuthorityChange::Import { chain, key }, more)
         }
         Authority::Show { node } => {
             let state = node.call(|client| async move { client.authorities().await }).await?;
@@ -172,6 +189,26 @@ pub(super) async fn run(args: Authority) -> Result<(), Failure> {
     let Common { dry_run, node } = more;
     let state = node.call(|client| async move { client.change_authority(change, dry_run).await }).await?;
     print(&state, &node, dry_run)
+}
+
+/// Takes up a key in its backend, from here: no private key leaves this process but sealed.
+async fn foreign_key(backend: &str, key: Option<&Path>, label: Option<&str>) -> Result<ForeignKey, Failure> {
+    let failed = |cause: KmsError| Failure::new(Reason::FailedPrecondition.code(), cause.to_string());
+    let backend = uri::open(backend).map_err(failed)?;
+    let reference = match (key, label) {
+        (Some(path), _) => {
+            let pkcs8 = read_pkcs8_pem(path).map_err(failed)?;
+            backend.adopt(signet_kms::ForeignKey::Pkcs8(&pkcs8)).await
+        }
+        (None, Some(label)) => backend.adopt(signet_kms::ForeignKey::Named(label)).await,
+        (None, None) => {
+            let problem =
+                "--backend says where the certificate's key is: say which with --key FILE or --key-label LABEL";
+            return Err(Failure::new(Reason::InvalidArgument.code(), problem));
+        }
+    };
+    let (recipient, reference) = (backend.recipient().await.map_err(failed)?, reference.map_err(failed)?);
+    Ok(ForeignKey { recipient, reference: reference.0 })
 }
 
 /// Has a request made, or finds the one that waits, and prints it.

@@ -12,13 +12,12 @@ use crate::support::cli::{Said, arg, file, foreign, run};
 use crate::support::clock::now_secs;
 use crate::support::cluster::Cluster;
 use crate::support::node::Node;
+use crate::support::say;
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_s_ca_signs_the_root_and_later_another_one_does() {
-    if foreign("openssl".as_ref(), &["version"]).code != Some(0) {
-        assert!(std::env::var_os("CI").is_none(), "there is no openssl; ./test installs it");
-        eprintln!("skipped: a company's CA: there is no openssl; ./test installs it");
+    if !openssl_is_there() {
         return;
     }
     let cluster = Cluster::of_three_saying("4s", SCHEDULE).await;
@@ -93,6 +92,76 @@ async fn a_company_s_ca_signs_the_root_and_later_another_one_does() {
     works_everywhere(&cluster, &second, 3).await;
     let outside = active(&cluster.nodes[2], "x509-root")["outside"].to_string();
     assert!(outside.contains("Second Corporation"), "{outside}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_was_made_elsewhere_is_taken_up_with_its_key() {
+    if !openssl_is_there() {
+        return;
+    }
+    let cluster = Cluster::of_three_saying("4s", SCHEDULE).await;
+    let node = &cluster.nodes[0];
+    let folder = cluster.folder().join("made");
+    let company = Company::new(&folder, "Made Elsewhere");
+    for (name, subject) in [("own", "URI:spiffe://example.org"), ("foreign", "URI:spiffe://other.example")] {
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+        company
+            .openssl(&[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+                "-subj",
+                "/O=Made Elsewhere/CN=Root of a trust domain",
+                "-days",
+                "365",
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+                "-addext",
+                &format!("subjectAltName={subject}"),
+            ])
+            .done();
+    }
+    let backend = cluster.settings.keys.backend.clone();
+    let import = |certificate: &str, key: &str, more: &[&str]| {
+        let (certificate, key) = (folder.join(certificate), folder.join(key));
+        let mut arguments = vec!["authority", "import", "--chain", arg(&certificate), "--key", arg(&key)];
+        arguments.extend(["--backend", &backend]);
+        arguments.extend(more);
+        run(Some(&node.socket()), &arguments)
+    };
+    let refusal = import("own.crt", "foreign.key", &[]).refused(1, "invalid_argument");
+    assert!(refusal.contains("expected key"), "{refusal}");
+    let refusal = import("foreign.crt", "foreign.key", &[]).refused(1, "invalid_argument");
+    assert!(refusal.contains("spiffe://other.example"), "{refusal}");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(folder.join("own.key"), mode(0o644)).unwrap();
+    assert!(import("own.crt", "own.key", &[]).refused(1, "failed_precondition").contains("chmod 600"));
+    std::fs::set_permissions(folder.join("own.key"), mode(0o600)).unwrap();
+    import("own.crt", "own.key", &["--dry-run"]).done();
+    let imported = import("own.crt", "own.key", &["-o", "json"]).json();
+    let id = imported["changed"]["id"].as_str().unwrap();
+    run(Some(&node.socket()), &["authority", "rotate", "--kind", "x509-root"]).done();
+    signs(&cluster, id).await;
+    std::fs::copy(folder.join("own.crt"), folder.join("root.pem")).unwrap();
+    // The root is the trust anchor itself: only the issuing CA travels.
+    works_everywhere(&cluster, &company, 1).await;
+}
+
+fn openssl_is_there() -> bool {
+    let there = foreign("openssl".as_ref(), &["version"]).code == Some(0);
+    if !there {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "there is no openssl; ./test installs it");
+        say("skipped: a company's CA: there is no openssl; ./test installs it");
+    }
+    there
 }
 
 /// Waits until an issuing CA under this root signs.

@@ -14,7 +14,7 @@ use self::calls::Calls;
 use self::failure::Failure;
 use self::token::{Attached, OwnSession, Token};
 pub use self::uri::Pkcs11Uri;
-use crate::{Algorithm, Digest, KeyReference, KmsError, Signer, Wrapper};
+use crate::{Algorithm, Digest, ForeignKey, KeyReference, KmsError, Signer, Wrapper};
 
 mod calls;
 mod failure;
@@ -76,6 +76,16 @@ impl Signer for Pkcs11 {
     async fn create(&self, label: &str, algorithm: Algorithm) -> Result<KeyReference, KmsError> {
         let label = label.to_owned();
         self.ask(CREATE_BOUND, move |token, attached| signing::create(token, attached, &label, algorithm)).await
+    }
+
+    /// Finds a key pair by its label. What is in a file belongs into a file: it could be read before it came into the token.
+    async fn adopt(&self, key: ForeignKey<'_>) -> Result<KeyReference, KmsError> {
+        let ForeignKey::Named(label) = key else {
+            let problem = "a private key in a file is not put into the token: do that with the token's own tools, and name it (`--key-label`)";
+            return Err(KmsError::Configuration { uri: self.name(), problem: problem.to_owned() });
+        };
+        let label = label.to_owned();
+        self.ask(BOUND, move |token, attached| signing::adopt(token, attached, &label)).await
     }
 
     async fn public_key(&self, key: &KeyReference) -> Result<Vec<u8>, KmsError> {

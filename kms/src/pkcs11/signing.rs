@@ -66,6 +66,41 @@ pub(super) fn create(
     Ok(KeyReference(stored::to_bytes(&reference)))
 }
 
+/// Takes up the key pair with this label, which somebody else made in the token or put there.
+pub(super) fn adopt(token: &Token, attached: &Attached, label: &str) -> Result<KeyReference, Failure> {
+    let no_key = |problem: &str| Failure::from(token.no_key(label, problem));
+    let template = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Token(true),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ];
+    let private = match attached.find(&template)?.as_slice() {
+        [one] => *one,
+        [] => return Err(no_key("the token has no private key with this CKA_LABEL")),
+        _ => return Err(no_key("the token has several private keys with this CKA_LABEL: give one of them another")),
+    };
+    let is =
+        attached.attributes(private, &[AttributeType::Id, AttributeType::Sensitive, AttributeType::Extractable])?;
+    if !is.contains(&Attribute::Sensitive(true)) || !is.contains(&Attribute::Extractable(false)) {
+        return Err(no_key("it could be read out of the token: set CKA_SENSITIVE, and clear CKA_EXTRACTABLE"));
+    }
+    let id = is.iter().find_map(|one| if let Attribute::Id(id) = one { Some(id.clone()) } else { None });
+    let id =
+        id.filter(|id| !id.is_empty()).ok_or_else(|| no_key("it has no CKA_ID, by which nodes find it: set one"))?;
+    let public = one_object(token, attached, ObjectClass::PUBLIC_KEY, &id, label)?;
+    let kinds = Algorithm::ALL.into_iter();
+    let found = kinds.filter_map(|algorithm| {
+        let public_key = public_key(token, attached, public, algorithm, label).ok()?;
+        Some((algorithm, public_key))
+    });
+    let Some((algorithm, public_key)) = found.into_iter().next() else {
+        return Err(no_key("it is neither ECDSA P-256 or P-384 nor RSA of 2048 or 4096 bits with exponent 65537"));
+    };
+    let reference =
+        Reference { algorithm: algorithm.to_string(), id: id.into(), public_key_sha256: sha256(&public_key).into() };
+    Ok(KeyReference(stored::to_bytes(&reference)))
+}
+
 /// The public half, read from the token or from what was read of it before.
 pub(super) fn read_public_key(
     token: &Token,
