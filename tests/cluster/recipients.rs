@@ -52,6 +52,12 @@ async fn every_node_starts_again_and_a_backup_is_restored_without_the_pkcs11_tok
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_a_pkcs11_token_stops_rotation_and_nothing_else() {
+    let Some(kms) = SoftHsm::new("an outage of PKCS#11") else { return };
+    outage(kms).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_aws_kms_stops_rotation_and_nothing_else() {
     let Some(kms) = AwsKms::new("only") else { return };
     outage(kms).await;

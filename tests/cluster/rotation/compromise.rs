@@ -5,7 +5,6 @@
 use signet_model::spiffe_id::TrustDomain;
 
 use super::*;
-use crate::support::say;
 
 /// A client with an identity that it keeps, and a copy of the bundle that it keeps for as long as it was told.
 struct Client {
@@ -76,7 +75,7 @@ async fn a_compromise_of_every_kind_ends_within_the_printed_bound_and_who_re_key
     assert!(watch.verifiers.iter().all(|verifier| accepted(verifier, &stolen) == [true; 3]));
 
     let kinds = ["--kind", "x509-root", "--kind", "jwt-svid", "--kind", "transaction-token"];
-    let revoke = ["rotate", "--emergency", "--revoke-after", "10s", "--reason", "a test"];
+    let revoke = ["rotate", "--emergency", "--revoke-after", "12s", "--reason", "a test"];
     let told = authority(&cluster.nodes[1], &[&revoke[..], &kinds].concat());
     let asked_at = now_secs();
     let at_first = bounds(&told, &first);
@@ -116,26 +115,32 @@ async fn a_compromise_of_every_kind_ends_within_the_printed_bound_and_who_re_key
             async { thief.grpc(node).await.map_err(|e| e.to_string())?.bundle().await.map_err(|e| e.to_string()) };
         shown.await.expect_err("a node accepts an identity under the revoked root");
     }
-    watch.round(&cluster).await;
-    // On a busy machine a node may be without a leader for a moment; a client asks another then.
-    watch.unanswered.retain(|failure| !failure.contains("lease ended"));
-    assert_eq!(watch.unanswered, Vec::<String>::new());
+    work(&cluster, &mut watch, &mut clients).await;
     assert!(clients.iter().all(|client| client.re_keyed == 1), "each asks for one other identity");
     let requests: usize = clients.iter().map(|client| client.requests).sum();
     let after: Vec<u64> = refused_at.into_iter().flatten().collect();
     say(&format!(
         "refused everywhere {after:?} s after the command (root, JWT-SVID, transaction token); bounds: {:?} s printed by it, {:?} s \
-         as soon as the old keys were replaced; {} issued, {} checks, {requests} requests of clients that re-keyed: 0 failed",
+         as soon as the old keys were replaced; {} issued, {} checks, {requests} requests of clients that re-keyed: 0 \
+         failed, {} asked again",
         at_first.map(|until| until - asked_at),
         until.map(|until| until - asked_at),
         watch.issued,
-        watch.checks
+        watch.checks,
+        watch.asked_again
     ));
 }
 
 /// Everybody asks for something, and verifiers look again if what they keep is as old as it may be.
 async fn work(cluster: &Cluster, watch: &mut Watch, clients: &mut [Client]) {
     watch.round(cluster).await;
+    // On a busy machine a node may be without a leader for a moment, or a short life over before it is used.
+    if !watch.unanswered.is_empty() {
+        for node in &cluster.nodes {
+            eventually(BOUND, "an answer when asked again", async || watch.ask(node).await.map(drop)).await;
+        }
+        watch.asked_again += watch.unanswered.drain(..).len();
+    }
     for (position, client) in clients.iter_mut().enumerate() {
         client.live(&cluster.nodes, position, &watch.users).await.unwrap();
     }
@@ -208,4 +213,4 @@ fn rests_on(domain: &TrustDomain, root: &[u8], chain: &[Vec<u8>]) -> bool {
 
 const LONG_SECS: u32 = 600;
 /// What an old key signs last is over before that key is revoked.
-const SHORT_SECS: u32 = 4;
+const SHORT_SECS: u32 = 6;
