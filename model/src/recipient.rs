@@ -112,11 +112,11 @@ impl Recipients {
             .filter(move |id| is_opened_by_nodes(authority) && !wrapped.iter().any(|wrapped| wrapped.recipient == **id))
     }
 
-    /// Whether the key of `root` is in the backend of `id`. One of which only the kind of backend is known counts for
+    /// Whether the key of `authority` stays in the backend of `id`. One of which only the kind of backend is known counts for
     /// every backend of that kind.
     #[must_use]
-    pub fn holds_root(id: &str, root: &Authority) -> bool {
-        match &root.key {
+    pub fn holds(id: &str, authority: &Authority) -> bool {
+        match &authority.key {
             StoredKey::InBackend { recipient: Some(recipient), .. } => recipient == id,
             StoredKey::InBackend { backend, recipient: None, .. } => {
                 id.strip_prefix(backend.as_str()).is_some_and(|rest| rest.starts_with(':'))
@@ -142,5 +142,6 @@ pub fn is_opened_by_nodes(authority: &Authority) -> bool {
         Slot::Prepared | Slot::Active => true,
         Slot::Retiring => false,
     };
-    live && authority.kind != AuthorityKind::X509Root
+    // A key in a backend stays there, and there is nothing to open.
+    live && authority.kind != AuthorityKind::X509Root && matches!(authority.key, StoredKey::Wrapped { .. })
 }

@@ -340,7 +340,7 @@ fn document(state: &wire::State, dry_run: bool) -> Value {
             "published_at": authority.published_at, "activated_at": authority.activated_at,
             "stopped_at": authority.stopped_at, "not_after": authority.not_after,
             "unwrapped_by": authority.unwrapped_by, "kept_by": authority.kept_by, "issuer": authority.issuer,
-            "algorithm": authority.algorithm,
+            "algorithm": authority.algorithm, "in_backend": authority.in_backend,
             "outside": authority.outside,
         })
     });
@@ -399,6 +399,7 @@ mod tests {
                 issuer: String::new(),
                 kept_by: vec!["file:1".to_owned()],
                 algorithm: "RS256".to_owned(),
+                in_backend: true,
                 outside: Some("CN=Corp".to_owned()),
             }],
             plan: vec![wire::Step {
@@ -427,7 +428,7 @@ mod tests {
             "authorities": [{
                 "kind": "jwt-svid", "id": "k", "state": "retiring", "tainted": true, "published_at": 2, "activated_at": 3,
                 "stopped_at": 4, "not_after": 9, "unwrapped_by": [1], "kept_by": ["file:1"], "issuer": "",
-                "algorithm": "RS256",
+                "algorithm": "RS256", "in_backend": true,
                 "outside": "CN=Corp",
             }],
             "plan": [{"kind": "x509-issuing", "id": null, "action": "prepare", "due": 6, "deadline": null, "why": "w"}],

@@ -13,7 +13,7 @@ use signet_model::exchange::{
 };
 use signet_model::jwks::KeySet;
 use signet_model::record::CredentialKind;
-use signet_model::refusal::Refusal;
+use signet_model::refusal::{Reason, Refusal};
 use signet_model::spiffe_id::SpiffeId;
 use signet_model::time::UnixTime;
 
@@ -154,7 +154,8 @@ impl Exchange {
             not_after: UnixTime::from_secs(claims.exp),
             caller: &caller,
         };
-        let unreleased = self.issuer.token(licence, &signer, &claims, record).map_err(refused)?;
+        let unreleased =
+            self.issuer.token(licence, &signer, &claims, record).await.map_err(|refusal| overloaded(&refusal))?;
         let token = unreleased.release().await.map_err(refused)?;
         Ok(TokenAnswer { status: 200, body: exchange::response(&token, &claims, request), headers: Vec::new() })
     }
@@ -177,6 +178,12 @@ fn uuid(now: UnixTime) -> Result<String, Refusal> {
 
 fn unavailable(refusal: &Refusal) -> OAuthError {
     OAuthError::new(OAuthCode::TemporarilyUnavailable, refusal.reason.code(), &refusal.detail)
+}
+
+/// Too much to do is told apart from not being able to: 429 asks this caller to slow down (RFC 6585 §4).
+fn overloaded(refusal: &Refusal) -> OAuthError {
+    let status = if refusal.reason == Reason::ResourceExhausted { 429 } else { 503 };
+    OAuthError { status, ..unavailable(refusal) }
 }
 
 fn no_keys(cause: &FetchError) -> OAuthError {

@@ -70,7 +70,7 @@ async fn issue(issuer: &Issuer, names: &HttpsConfig, node: u64) -> Result<(TlsMa
         entry: None,
         caller: &Caller::Node { node },
     };
-    let svid = issuer.x509_svid(&licence, request)?.release().await?;
+    let svid = issuer.x509_svid(&licence, request).await?.release().await?;
     let half = Duration::from_secs(svid.expires_at_secs.saturating_sub(licence.now.secs()) / 2);
     let material = TlsMaterial {
         chain: svid.cert_chain.into_iter().map(CertificateDer::from).collect(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
-use signet_kms::issuing::IssuingKey;
 use signet_model::authority::{AuthorityKind, KeyId};
 use signet_model::caller::Caller;
 use signet_model::entry::EntryId;
@@ -26,6 +25,7 @@ use super::journal::{Journal, Pending};
 use super::keyring::{JwtKey, Keys};
 use super::lease::Lease;
 use super::live::{Live, LiveState};
+use super::signing::SigningKey;
 use crate::clock;
 
 /// Signs what others decided, and never without lease and record.
@@ -128,7 +128,7 @@ impl Issuer {
     ///
     /// # Errors
     /// The key is sealed, the journal is full, or the machine failed.
-    pub(crate) fn x509_svid(
+    pub(crate) async fn x509_svid(
         &self,
         licence: &Licence,
         request: X509Request<'_>,
@@ -152,6 +152,7 @@ impl Issuer {
             issuer: &signer.issuer,
         }
         .to_be_signed();
+        let early = self.sign_in_backend(licence, &signer.key, &signer.id, tbs.as_bytes()).await?;
         let record = licence.journal.append(&IssuanceRecord {
             kind: CredentialKind::X509Svid,
             id: serial.as_bytes().to_vec(),
@@ -163,7 +164,7 @@ impl Issuer {
             not_after: validity.not_after,
             caller: request.caller.clone(),
         })?;
-        let signature = self.sign(&signer.key, &signer.id, tbs.as_bytes())?;
+        let signature = self.sign(early, &signer.key, &signer.id, tbs.as_bytes())?;
         let credential = X509Svid {
             spiffe_id: request.spiffe_id.clone(),
             cert_chain: std::iter::once(tbs.assemble(&signature)).chain(signer.chain.iter().cloned()).collect(),
@@ -177,7 +178,11 @@ impl Issuer {
     ///
     /// # Errors
     /// As [`x509_svid`](Self::x509_svid); or the audience is missing.
-    pub(crate) fn jwt_svid(&self, licence: &Licence, request: JwtRequest<'_>) -> Result<Unreleased<JwtSvid>, Refusal> {
+    pub(crate) async fn jwt_svid(
+        &self,
+        licence: &Licence,
+        request: JwtRequest<'_>,
+    ) -> Result<Unreleased<JwtSvid>, Refusal> {
         let signer = self.keys.jwt_svid()?;
         let settings = &licence.live.settings;
         let ttl_secs = if request.ttl_secs == 0 { settings.jwt_svid_ttl_secs } else { request.ttl_secs };
@@ -203,7 +208,7 @@ impl Issuer {
             not_after: UnixTime::from_secs(expires_at_secs),
             caller: request.caller,
         };
-        let Unreleased { credential, record } = self.token(licence, &signer, &claims, record)?;
+        let Unreleased { credential, record } = self.token(licence, &signer, &claims, record).await?;
         let spiffe_id = request.spiffe_id.clone();
         let hint = request.hint.to_owned();
         let credential = JwtSvid { spiffe_id, token: credential, issued_at_secs, expires_at_secs, hint };
@@ -214,7 +219,7 @@ impl Issuer {
     ///
     /// # Errors
     /// As [`x509_svid`](Self::x509_svid).
-    pub(crate) fn token<C: Serialize>(
+    pub(crate) async fn token<C: Serialize>(
         &self,
         licence: &Licence,
         signer: &JwtKey,
@@ -223,6 +228,7 @@ impl Issuer {
     ) -> Result<Unreleased<String>, Refusal> {
         let signing_input = jws::signing_input(&signer.header, claims);
         let hash = digest(&SHA256, signing_input.as_bytes());
+        let early = self.sign_in_backend(licence, &signer.key, &signer.id, signing_input.as_bytes()).await?;
         let record = licence.journal.append(&IssuanceRecord {
             kind: record.kind,
             id: record.id,
@@ -234,13 +240,43 @@ impl Issuer {
             not_after: record.not_after,
             caller: record.caller.clone(),
         })?;
-        let signature = self.sign(&signer.key, &signer.id, signing_input.as_bytes())?;
+        let signature = self.sign(early, &signer.key, &signer.id, signing_input.as_bytes())?;
         Ok(Unreleased { credential: jws::assemble(signing_input, &signature), record })
     }
 
-    /// Signs, and checks every so many signatures: the check costs four times what it checks, and what it guards
+    /// The signature, if a key backend makes it: before the record, so that what the backend refuses is not recorded.
+    ///
+    /// While it was waited for, the licence must not have grown old: what was decided holds for as long as a lease does.
+    async fn sign_in_backend(
+        &self,
+        licence: &Licence,
+        key: &SigningKey,
+        id: &KeyId,
+        message: &[u8],
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let SigningKey::Backend(key) = key else { return Ok(None) };
+        let signature = key.sign(message).await?;
+        let now = clock::now();
+        self.lease.check(clock::boottime(), now)?;
+        let lease = Duration::from_secs(licence.live.settings.lease_secs.into());
+        if now.since(licence.now) > lease || !self.keys.signs(id) {
+            let detail =
+                "the key backend took so long to sign that this node may not use the signature any more; retry";
+            return Err(Refusal::new(Reason::LeaseExpired, detail));
+        }
+        Ok(Some(signature))
+    }
+
+    /// Signs in memory, unless there is a signature `early`, and checks every so many signatures: the check costs four times what it checks, and what it guards
     /// against, a machine that computes wrongly, does not strike once.
-    fn sign(&self, key: &IssuingKey, id: &KeyId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn sign(&self, early: Option<Vec<u8>>, key: &SigningKey, id: &KeyId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let key = match (early, key) {
+            (Some(signature), _) => return Ok(signature),
+            (None, SigningKey::Memory(key)) => key,
+            (None, SigningKey::Backend(_)) => {
+                return Err(Refusal::new(Reason::Internal, "a key of a backend cannot sign in memory"));
+            }
+        };
         let failed = |cause: &str| {
             tracing::error!(key = %id, "{cause}: this machine's memory or processor may be faulty; take it out of service");
             Refusal::new(Reason::Internal, "the signature could not be made; ask another node")

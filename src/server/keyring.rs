@@ -1,4 +1,4 @@
-//! The issuing keys of this node: unwrapped into memory, checked, ready to sign.
+//! The issuing keys of this node: unwrapped into memory or found in their backend, checked, ready to sign.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backends::Backends;
 use super::live::{Live, LiveState};
+use super::signing::{BackendKey, Queue, SigningKey};
 
 /// The keys of this node: those that sign, and those that will.
 #[derive(Debug, Default)]
@@ -97,7 +98,7 @@ fn wanted(live: &Live) -> impl Iterator<Item = &Authority> {
 #[derive(Debug)]
 pub(crate) struct X509Key {
     pub(crate) issuer: IssuerView,
-    pub(crate) key: IssuingKey,
+    pub(crate) key: SigningKey,
     pub(crate) id: KeyId,
     /// The certificates that travel behind what it signs, its own first, DER.
     pub(crate) chain: Vec<Vec<u8>>,
@@ -107,7 +108,7 @@ pub(crate) struct X509Key {
 #[derive(Debug)]
 pub(crate) struct JwtKey {
     pub(crate) header: HeaderSegment,
-    pub(crate) key: IssuingKey,
+    pub(crate) key: SigningKey,
     pub(crate) id: KeyId,
     pub(crate) not_after: UnixTime,
 }
@@ -117,6 +118,8 @@ pub(crate) struct JwtKey {
 pub(crate) struct Keys {
     current: ArcSwap<Keyring>,
     backends: Arc<Backends>,
+    /// For keys that stay in a backend.
+    queue: Arc<Queue>,
     changed: watch::Sender<u64>,
     /// The keys that this node should hold and could not unwrap, each with the reason.
     sealed: ArcSwap<Vec<String>>,
@@ -127,6 +130,7 @@ impl Keys {
         Arc::new(Self {
             current: ArcSwap::default(),
             backends,
+            queue: Queue::new(),
             changed: watch::Sender::new(0),
             sealed: ArcSwap::default(),
         })
@@ -153,6 +157,11 @@ impl Keys {
     /// The key that signs transaction tokens. Errors as [`x509`](Self::x509).
     pub(crate) fn transaction_token(&self) -> Result<Arc<JwtKey>, Refusal> {
         self.current.load().transaction_token.clone().ok_or_else(|| sealed(AuthorityKind::TransactionToken))
+    }
+
+    /// Whether the key of this name signs now.
+    pub(crate) fn signs(&self, id: &KeyId) -> bool {
+        self.current.load().signing().contains(&Some(id))
     }
 
     /// What this node holds and could sign with.
@@ -204,16 +213,25 @@ impl Keys {
                 let trust_domain = &live.settings.trust_domain;
                 let issuer = IssuerView::new(&authority.certificate, &authority.public_key, trust_domain)
                     .map_err(|cause| cause.to_string())?;
-                let (key, chain) = (self.unwrap(live, authority).await?, authority.presented());
+                let (key, chain) = (self.key(live, authority).await?, authority.presented());
                 return Ok(Held::X509(Arc::new(X509Key { issuer, key, id, chain })));
             }
             AuthorityKind::JwtSvid => jwt_svid::TYP,
             AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,
             AuthorityKind::X509Root => return Err("a root stays in its backend".to_owned()),
         };
-        let key = self.unwrap(live, authority).await?;
+        let key = self.key(live, authority).await?;
         let header = HeaderSegment::new(key.algorithm().jws(), &id, typ);
         Ok(Held::Token(authority.kind, Arc::new(JwtKey { header, key, id, not_after: authority.not_after })))
+    }
+
+    async fn key(&self, live: &Live, authority: &Authority) -> Result<SigningKey, String> {
+        match &authority.key {
+            StoredKey::Wrapped { .. } => self.unwrap(live, authority).await.map(SigningKey::Memory),
+            StoredKey::InBackend { .. } => {
+                BackendKey::take_up(&self.backends, &self.queue, authority).await.map(SigningKey::Backend)
+            }
+        }
     }
 
     async fn unwrap(&self, live: &Live, authority: &Authority) -> Result<IssuingKey, String> {

@@ -28,6 +28,7 @@ mod recipients;
 mod reporting;
 mod rotation;
 mod service;
+mod signing;
 mod upkeep;
 
 use std::net::SocketAddr;

@@ -84,7 +84,7 @@ impl NodeService {
         ids.iter().map(|id| Ok(read(id)?.filter(entitled))).collect()
     }
 
-    fn new_x509_svid(
+    async fn new_x509_svid(
         &self,
         call: &Call,
         licence: &Licence,
@@ -93,19 +93,17 @@ impl NodeService {
     ) -> Result<Unreleased<X509Svid>, Refusal> {
         let entry = entry.ok_or_else(not_entitled)?;
         let csr = Csr::parse(csr)?;
-        self.issuer.x509_svid(
-            licence,
-            X509Request {
-                spiffe_id: &entry.spec.spiffe_id,
-                dns_names: &entry.spec.dns_names,
-                ip_addresses: &[],
-                public_key: csr.public_key(),
-                ttl_secs: entry.spec.x509_svid_ttl_secs,
-                hint: &entry.spec.hint,
-                entry: Some(&entry.id),
-                caller: &call.caller,
-            },
-        )
+        let request = X509Request {
+            spiffe_id: &entry.spec.spiffe_id,
+            dns_names: &entry.spec.dns_names,
+            ip_addresses: &[],
+            public_key: csr.public_key(),
+            ttl_secs: entry.spec.x509_svid_ttl_secs,
+            hint: &entry.spec.hint,
+            entry: Some(&entry.id),
+            caller: &call.caller,
+        };
+        self.issuer.x509_svid(licence, request).await
     }
 }
 
@@ -157,7 +155,7 @@ impl Service for NodeService {
                 entry: None,
                 caller: &call.caller,
             };
-            self.issuer.x509_svid(&licence, request)?.release().await
+            self.issuer.x509_svid(&licence, request).await?.release().await
         };
         counted.finish(minted.await)
     }
@@ -183,7 +181,7 @@ impl Service for NodeService {
                 entry: None,
                 caller: &call.caller,
             };
-            self.issuer.jwt_svid(&licence, request)?.release().await
+            self.issuer.jwt_svid(&licence, request).await?.release().await
         };
         counted.finish(minted.await)
     }
@@ -196,15 +194,13 @@ impl Service for NodeService {
         let licence = self.issuer.licence().inspect_err(|refusal| self.metrics.denied(refusal.reason.code()))?;
         let ids: Vec<&EntryId> = requests.iter().map(|request| &request.entry).collect();
         let entitled = self.entitled(call, &licence, &ids).await?;
-        // All are signed before the first is waited for, so that their records share an fsync.
-        let signed: Vec<_> = requests
-            .iter()
-            .zip(&entitled)
-            .map(|(request, entry)| {
-                let counted = self.metrics.issue(CredentialKind::X509Svid);
-                (counted, self.new_x509_svid(call, &licence, entry.as_deref(), &request.csr))
-            })
-            .collect();
+        // All are signed before the first is waited for, so that their records share an fsync; in a key backend, at once.
+        let licence = &licence;
+        let signed = futures::future::join_all(requests.iter().zip(&entitled).map(async |(request, entry)| {
+            let counted = self.metrics.issue(CredentialKind::X509Svid);
+            (counted, self.new_x509_svid(call, licence, entry.as_deref(), &request.csr).await)
+        }))
+        .await;
         let mut results = Vec::with_capacity(signed.len());
         for (counted, signed) in signed {
             results.push(counted.finish(match signed {
@@ -230,7 +226,7 @@ impl Service for NodeService {
                 entry: Some(&entry.id),
                 caller: &call.caller,
             };
-            self.issuer.jwt_svid(&licence, request)?.release().await
+            self.issuer.jwt_svid(&licence, request).await?.release().await
         };
         counted.finish(issued.await)
     }

@@ -83,8 +83,15 @@ fn from_certificate_request(request: &CertificateRequest) -> wire::CertificateRe
 
 fn from_authority(authority: &Authority, settings: &Settings) -> wire::Authority {
     // One that is only planned has no key yet.
-    let planned = authority.public_key.is_empty().then(|| settings.key_choice(authority.kind).algorithm);
-    let algorithm = authority.algorithm().or(planned).map(|algorithm| algorithm.name_for(authority.kind).to_owned());
+    let planned = authority.public_key.is_empty().then(|| settings.key_choice(authority.kind));
+    let algorithm = authority
+        .algorithm()
+        .or(planned.map(|choice| choice.algorithm))
+        .map(|algorithm| algorithm.name_for(authority.kind).to_owned());
+    let in_backend = match &authority.key {
+        StoredKey::InBackend { .. } => true,
+        StoredKey::Wrapped { .. } => planned.is_some_and(|choice| choice.in_backend),
+    };
     let life = &authority.life;
     wire::Authority {
         name: Some(from_name(&AuthorityRef { kind: authority.kind, id: authority.id.clone() })),
@@ -99,6 +106,7 @@ fn from_authority(authority: &Authority, settings: &Settings) -> wire::Authority
         kept_by: kept_by(&authority.key),
         algorithm: algorithm.unwrap_or_default(),
         outside: authority.is_outside().then(|| subject_text(authority.anchor()).unwrap_or_default()),
+        in_backend,
     }
 }
 

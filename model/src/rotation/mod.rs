@@ -151,7 +151,7 @@ impl Hierarchy {
     /// Whether the key of `root` is where new roots are made, as far as is known.
     pub(crate) fn is_in_place(&self, root: &Authority) -> bool {
         let home = &self.recipients.roots;
-        home.is_empty() || Recipients::holds_root(home, root)
+        home.is_empty() || Recipients::holds(home, root)
     }
 
     /// Whether the active issuing CA is under another root than the active one.

@@ -55,7 +55,7 @@ fn found(rows: &dyn Rows, at: Option<UnixTime>) -> Result<Recipients, StoredForm
             }
         }
     }
-    let home = root.and_then(|root| found.list.iter().find(|one| Recipients::holds_root(&one.id, &root)).cloned());
+    let home = root.and_then(|root| found.list.iter().find(|one| Recipients::holds(&one.id, &root)).cloned());
     found.roots = home.map(|home| home.id).unwrap_or_default();
     Ok(found)
 }
@@ -173,7 +173,7 @@ impl Change<'_> {
     fn remove(mut self, rows: &mut dyn RowsMut, id: &str, expected_version: u64, voters: &[u64], force: bool) -> Done {
         let (keys, roots, reports) = (keys(rows)?, of_kind(rows, AuthorityKind::X509Root)?, backends(rows)?);
         let allowed = self
-            .may_remove(id, expected_version, &roots)
+            .may_remove(id, expected_version, &roots, &keys)
             .and_then(|()| self.opens_without(id, &keys, &living(&reports, voters), force));
         if let Err(refusal) = allowed {
             return Ok(Err(refusal));
@@ -191,7 +191,13 @@ impl Change<'_> {
         Ok(Ok(()))
     }
 
-    fn may_remove(&self, id: &str, expected_version: u64, roots: &[Authority]) -> Result<(), Refusal> {
+    fn may_remove(
+        &self,
+        id: &str,
+        expected_version: u64,
+        roots: &[Authority],
+        keys: &[Authority],
+    ) -> Result<(), Refusal> {
         self.is_one(id)?;
         self.stands_at(expected_version)?;
         if self.recipients.list.len() == 1 {
@@ -204,7 +210,7 @@ impl Change<'_> {
                 "new roots are made in the backend of {id}: choose another first (`signet recipient place-roots OTHER`)"
             )));
         }
-        let holds = |slot| roots.iter().find(|root| root.slot == slot && Recipients::holds_root(id, root));
+        let holds = |slot| roots.iter().find(|root| root.slot == slot && Recipients::holds(id, root));
         if let Some(root) = holds(Slot::Active) {
             return Err(precondition(format!(
                 "the active {} is in the backend of {id} and cannot leave it: rotate the root first (`signet authority rotate --kind x509-root`)",
@@ -215,6 +221,14 @@ impl Change<'_> {
             return Err(precondition(format!(
                 "the standby {} is in the backend of {id}: the leader replaces it by one where roots are made now, see `signet authority show`; retry when it is gone",
                 name(root)
+            )));
+        }
+        let signs_there = |key: &&Authority| key.slot != Slot::Retiring && Recipients::holds(id, key);
+        if let Some(key) = keys.iter().find(signs_there) {
+            return Err(precondition(format!(
+                "{} is in the backend of {id} and cannot leave it: its successor is made where roots are made now, so rotate it first (`signet authority rotate --kind {}`)",
+                name(key),
+                key.kind
             )));
         }
         Ok(())
@@ -326,7 +340,7 @@ impl Recipients {
     }
 }
 
-/// Every authority whose key is wrapped.
+/// Every authority that is no root.
 fn keys(rows: &dyn Rows) -> Result<Vec<Authority>, StoredFormError> {
     let mut keys = Vec::new();
     for kind in AuthorityKind::IN_MEMORY {

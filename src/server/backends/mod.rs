@@ -160,19 +160,19 @@ impl Backends {
         })
     }
 
-    /// The one that holds the key of `root`.
+    /// The one that holds the key of `authority`, a root's or one that signs in its backend.
     ///
     /// # Errors
     /// As for [`of`](Self::of).
-    pub(crate) fn of_root(&self, root: &Authority) -> Result<Arc<Opened>, Refusal> {
-        if let StoredKey::InBackend { recipient: Some(recipient), .. } = &root.key {
+    pub(crate) fn of_key(&self, authority: &Authority) -> Result<Arc<Opened>, Refusal> {
+        if let StoredKey::InBackend { recipient: Some(recipient), .. } = &authority.key {
             return self.of(recipient);
         }
-        self.opened().find(|opened| Recipients::holds_root(&opened.recipient, root)).ok_or_else(|| {
+        self.opened().find(|opened| Recipients::holds(&opened.recipient, authority)).ok_or_else(|| {
             let detail = format!(
                 "this node cannot use the key backend that holds {} {}: it has {}",
-                root.kind,
-                root.id,
+                authority.kind,
+                authority.id,
                 self.described()
             );
             Refusal::new(Reason::FailedPrecondition, detail)

@@ -16,9 +16,17 @@ pub(super) struct Algorithms {
     transaction_token: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Signing {
+    x509_issuing: Option<String>,
+    jwt_svid: Option<String>,
+    transaction_token: Option<String>,
+}
+
 impl Algorithms {
-    /// What keys are to be.
-    pub(super) fn check(self, mistakes: &mut Mistakes) -> KeySettings {
+    /// What keys are to be, and where they sign.
+    pub(super) fn check(self, signing: Signing, mistakes: &mut Mistakes) -> KeySettings {
         let mut keys = KeySettings::default();
         for (name, kind, text) in [
             ("x509_root", AuthorityKind::X509Root, self.x509_root),
@@ -34,6 +42,27 @@ impl Algorithms {
                 }
             }
         }
+        signing.check(&mut keys, mistakes);
         keys
+    }
+}
+
+impl Signing {
+    fn check(self, keys: &mut KeySettings, mistakes: &mut Mistakes) {
+        for (name, kind, text) in [
+            ("x509_issuing", AuthorityKind::X509Issuing, self.x509_issuing),
+            ("jwt_svid", AuthorityKind::JwtSvid, self.jwt_svid),
+            ("transaction_token", AuthorityKind::TransactionToken, self.transaction_token),
+        ] {
+            let key = format!("trust_domain.signing.{name}");
+            match text.as_deref() {
+                None | Some("memory") => {}
+                Some("kms") => keys.of_mut(kind).in_backend = true,
+                Some(text) => mistakes.add(&key, format_args!("{text:?} is neither \"memory\" nor \"kms\"")),
+            }
+            if let Err(cause) = keys.of(kind).check(kind) {
+                mistakes.add(&key, cause);
+            }
+        }
     }
 }

@@ -272,6 +272,25 @@ mod tests {
     }
 
     #[test]
+    fn where_a_kind_signs_is_memory_unless_it_is_said_otherwise() {
+        let with = |section: &str| Config::parse(&format!("{WHOLE}\n{section}"));
+        let keys = |section: &str| with(section).unwrap().trust_domain.unwrap().keys;
+        let chosen = keys("[trust_domain.signing]\njwt_svid = \"kms\"\nx509_issuing = \"memory\"");
+        let there: Vec<_> = AuthorityKind::ALL.iter().filter(|kind| chosen.of(**kind).in_backend).collect();
+        assert_eq!(there, [&AuthorityKind::JwtSvid]);
+        for (section, mistake) in [
+            ("[trust_domain.signing]\njwt_svid = \"hsm\"", "trust_domain.signing.jwt_svid: \"hsm\" is neither"),
+            (
+                "[trust_domain.algorithms]\ntransaction_token = \"EdDSA\"\n[trust_domain.signing]\ntransaction_token = \"kms\"",
+                "trust_domain.signing.transaction_token: key backends make no Ed25519 keys",
+            ),
+        ] {
+            let mistakes = with(section).unwrap_err();
+            assert!(mistakes.iter().any(|it| it.starts_with(mistake)), "{mistake} not in {mistakes:?}");
+        }
+    }
+
+    #[test]
     fn backups_go_to_exactly_one_place_and_never_in_the_clear() {
         let with = |section: &str| Config::parse(&format!("{WHOLE}\n[backups]\n{section}"));
         assert!(Config::parse(WHOLE).unwrap().backups.is_none());

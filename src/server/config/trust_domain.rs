@@ -37,6 +37,7 @@ pub(super) struct Raw {
     issuance_lease: Option<String>,
     rotation: super::rotation::Raw,
     algorithms: super::algorithms::Algorithms,
+    signing: super::algorithms::Signing,
     demo: bool,
 }
 
@@ -66,7 +67,7 @@ impl Raw {
         let issuance_lease = within("issuance_lease", self.issuance_lease, 30 * SECOND, 2 * SECOND, HOUR);
         let (hint, lease) = (refresh_hint.unwrap_or(MINUTE), issuance_lease.unwrap_or(MINUTE));
         let rotation = self.rotation.check(hint, hint + lease + CLOCK_TOLERANCE, mistakes);
-        let keys = self.algorithms.check(mistakes);
+        let keys = self.algorithms.check(self.signing, mistakes);
         Some(TrustDomainConfig {
             name: name?,
             token_issuer: token_issuer?,

@@ -1,5 +1,7 @@
 //! Makes authorities: keys in this node's memory or in the backend, certificates signed by the root.
 
+use std::sync::Arc;
+
 use signet_kms::issuing::IssuingKey;
 use signet_kms::{Algorithm, KeyReference, KmsError};
 use signet_model::authority::{Authority, AuthorityKind, Life, Slot, StoredKey, WrappedKey};
@@ -37,6 +39,21 @@ struct RootKey<'a> {
     public_key: &'a [u8],
 }
 
+/// A key that was made in a backend just now.
+struct Placed {
+    home: Arc<Opened>,
+    reference: KeyReference,
+    /// `SubjectPublicKeyInfo`, DER.
+    public_key: Vec<u8>,
+}
+
+impl Placed {
+    fn stored(self) -> StoredKey {
+        let (backend, recipient) = (self.home.backend().backend().to_owned(), Some(self.home.recipient.clone()));
+        StoredKey::InBackend { backend, reference: self.reference.0, recipient }
+    }
+}
+
 impl Maker<'_> {
     /// A root: its key is made in the backend and never leaves it. Waits for three calls of the backend.
     ///
@@ -44,16 +61,20 @@ impl Maker<'_> {
     /// The backend failed. Nothing was changed but, perhaps, for an unused key in the backend.
     pub(in crate::server) async fn root(&self, slot: Slot) -> Result<Authority, Refusal> {
         let kind = AuthorityKind::X509Root;
+        let key = self.place(kind).await?;
+        let signer = RootKey { home: &key.home, reference: &key.reference, public_key: &key.public_key };
+        let certificate = self.ca_certificate(kind, &key.public_key, None, signer).await?;
+        self.authority(kind, slot, key.public_key.clone(), certificate, key.stored())
+    }
+
+    /// Makes a key in the backend where roots are made. Waits for two calls of it.
+    async fn place(&self, kind: AuthorityKind) -> Result<Placed, Refusal> {
         let label = format!("{} {kind} {}", self.settings.trust_domain, self.settings.cluster_id);
         let home = self.backends.of(&self.recipients.roots)?;
         let algorithm = Algorithm::try_from(self.settings.key_choice(kind).algorithm).map_err(internal)?;
-        let key = home.backend().create(&label, algorithm).await.map_err(backend_failed)?;
-        let public_key = home.backend().public_key(&key).await.map_err(backend_failed)?;
-        let signer = RootKey { home: &home, reference: &key, public_key: &public_key };
-        let certificate = self.ca_certificate(kind, &public_key, None, signer).await?;
-        let (backend, recipient) = (home.backend().backend().to_owned(), Some(home.recipient.clone()));
-        let stored = StoredKey::InBackend { backend, reference: key.0, recipient };
-        self.authority(kind, slot, public_key, certificate, stored)
+        let reference = home.backend().create(&label, algorithm).await.map_err(backend_failed)?;
+        let public_key = home.backend().public_key(&reference).await.map_err(backend_failed)?;
+        Ok(Placed { home, reference, public_key })
     }
 
     /// An issuing CA under `root`. Waits for a signature, and for a wrapping for each recipient.
@@ -65,7 +86,7 @@ impl Maker<'_> {
         let StoredKey::InBackend { reference, .. } = &root.key else {
             return Err(internal(format!("the root {} is stored as a wrapped key", root.id)));
         };
-        let (home, reference) = (self.backends.of_root(root)?, KeyReference(reference.clone()));
+        let (home, reference) = (self.backends.of_key(root)?, KeyReference(reference.clone()));
         let issuer = if root.is_outside() {
             IssuerView::from_outside(&root.certificate, &root.public_key, root.not_after).map_err(internal)?
         } else {
@@ -75,10 +96,16 @@ impl Maker<'_> {
             let detail = format!("the root {} has ended, so nothing is signed with it any more", root.id);
             return Err(Refusal::new(Reason::FailedPrecondition, detail));
         }
-        let (key, pkcs8) = self.generate(kind).await?;
         let signer = RootKey { home: &home, reference: &reference, public_key: &root.public_key };
-        let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), signer).await?;
-        let mut authority = self.wrapped(kind, slot, &key, &pkcs8, certificate).await?;
+        let mut authority = if self.settings.key_choice(kind).in_backend {
+            let key = self.place(kind).await?;
+            let certificate = self.ca_certificate(kind, &key.public_key, Some(&issuer), signer).await?;
+            self.authority(kind, slot, key.public_key.clone(), certificate, key.stored())?
+        } else {
+            let (key, pkcs8) = self.generate(kind).await?;
+            let certificate = self.ca_certificate(kind, key.public_key(), Some(&issuer), signer).await?;
+            self.wrapped(kind, slot, &key, &pkcs8, certificate).await?
+        };
         authority.life.issuer.clone_from(&root.id);
         authority.outside = root.above_issuing();
         Ok(authority)
@@ -89,6 +116,10 @@ impl Maker<'_> {
     /// # Errors
     /// As [`x509_issuing`](Self::x509_issuing).
     pub(in crate::server) async fn token_key(&self, kind: AuthorityKind, slot: Slot) -> Result<Authority, Refusal> {
+        if self.settings.key_choice(kind).in_backend {
+            let key = self.place(kind).await?;
+            return self.authority(kind, slot, key.public_key.clone(), Vec::new(), key.stored());
+        }
         let (key, pkcs8) = self.generate(kind).await?;
         self.wrapped(kind, slot, &key, &pkcs8, Vec::new()).await
     }

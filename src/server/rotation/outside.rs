@@ -125,7 +125,7 @@ impl Maker<'_> {
         let StoredKey::InBackend { reference, .. } = &root.key else {
             return Err(internal(format!("the root {} is stored as a wrapped key", root.id)));
         };
-        let (home, reference) = (self.backends.of_root(root)?, KeyReference(reference.clone()));
+        let (home, reference) = (self.backends.of_key(root)?, KeyReference(reference.clone()));
         if home.backend().public_key(&reference).await.map_err(backend_failed)? != root.public_key {
             return Err(internal(format!("{} has another key in the place of {}", home.recipient, root.id)));
         }

@@ -1,7 +1,7 @@
 //! Recipients: who can open the keys, and that somebody always can.
 
 use super::world::{NODES, World, wrapping};
-use crate::authority::{Authority, AuthorityKind};
+use crate::authority::{Authority, AuthorityKind, StoredKey};
 use crate::command::{AuthorityRef, Command};
 use crate::recipient::{BackendState, Recipients, Rewrapped, is_opened_by_nodes, wrappings};
 use crate::refusal::{Reason, Refusal};
@@ -142,7 +142,7 @@ fn a_recipient_that_holds_a_root_that_is_needed_stays() {
     let roots: Vec<bool> = hierarchy
         .of(AuthorityKind::X509Root)
         .filter(|root| is_signing_or_standby(root))
-        .map(|root| Recipients::holds_root(B, root))
+        .map(|root| Recipients::holds(B, root))
         .collect();
     assert_eq!(roots, [true, true], "{hierarchy:#?}");
     world.remove(A, &NODES, false).unwrap();
@@ -218,4 +218,25 @@ fn a_key_that_is_wrapped_for_none_but_a_removed_recipient_is_not_taken_in() {
     world.recipients.push(A.into());
     world.prepare(AuthorityKind::JwtSvid).unwrap();
     world.every_key_is_wrapped_for(&[A]);
+}
+
+#[test]
+fn a_recipient_whose_backend_signs_stays_until_that_kind_was_rotated_elsewhere() {
+    let mut world = World::new();
+    world.all_have(&[A, B]);
+    world.add(B).unwrap();
+    let settings = world.hierarchy().settings;
+    let mut key = world.new_authority(&settings, AuthorityKind::JwtSvid, String::new());
+    key.key = StoredKey::InBackend { backend: "file".into(), reference: vec![1], recipient: Some(B.into()) };
+    let name = AuthorityRef { kind: key.kind, id: key.id.clone() };
+    let expected_epoch = world.hierarchy().epoch(key.kind);
+    world.apply(Command::PrepareAuthority { authority: key, expected_epoch }).unwrap();
+    refused(world.remove(B, &NODES, true), Reason::FailedPrecondition, "rotate --kind jwt-svid");
+    // There is nothing in it that nodes open: it is neither counted nor wrapped for a new recipient.
+    assert!(world.live().iter().all(|key| key.id != name.id));
+    let hierarchy = world.hierarchy();
+    assert_eq!(hierarchy.recipients.missing(hierarchy.find(&name).unwrap()).count(), 0);
+    world.add("file:c").unwrap();
+    world.revoke(&name).unwrap();
+    world.remove(B, &NODES, true).unwrap();
 }
