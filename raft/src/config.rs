@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use signet_model::time::UnixTime;
 
+use crate::member::Answers;
+
 /// How a node is opened.
 #[derive(Clone)]
 pub struct NodeConfig {
@@ -29,6 +31,8 @@ pub struct NodeConfig {
     pub storage: Storage,
     /// The wall clock: it stamps log entries when this node leads.
     pub clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
+    /// Who answers what other members ask this one by [`Node::ask`](crate::Node::ask).
+    pub answers: Arc<dyn Answers>,
 }
 
 impl fmt::Debug for NodeConfig {

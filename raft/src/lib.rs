@@ -45,6 +45,7 @@ pub use disk::DiskState;
 pub use error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 pub use feature::{FEATURE_LEVEL, FEATURES, Feature, FeatureStatus, RaiseError};
 pub use machine::{ApplyContext, StateMachine, UnknownCommand};
+pub use member::{Answers, AskError, NoAnswers};
 pub use membership::{Change, ChangeError, Changed};
 pub use node::{Applied, Identity, LeaseGrant, NewJoinToken, Node};
 pub use probe::PeerProbe;

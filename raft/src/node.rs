@@ -21,7 +21,7 @@ use crate::error::{BarrierError, InitError, JoinError, OpenError, ProposeError};
 use crate::identity::{Phase, Record, cluster_text};
 use crate::log::LogStore;
 use crate::machine::StateMachine;
-use crate::member::{Chores, Member, Parts, Policy, keep};
+use crate::member::{AskError, Chores, Member, Parts, Policy, keep};
 use crate::open;
 use crate::peer::{Directory, Tls, Vouched};
 use crate::recover::Contact;
@@ -231,6 +231,20 @@ impl Node {
     /// No leader with a quorum, or this node lags; retry.
     pub async fn barrier(&self, timeout: Duration) -> Result<u64, BarrierError> {
         Ok(self.lease(timeout).await?.index)
+    }
+
+    /// Asks the member `node` what only the rooms above understand; its [`Answers`] answer.
+    ///
+    /// # Errors
+    /// See [`AskError`]; another member may be asked.
+    pub async fn ask(&self, node: u64, question: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
+        self.member().ok_or(AskError::NotMember)?.ask(node, question, timeout).await
+    }
+
+    /// The other voters that are connected, the leader first: whom to [`ask`](Self::ask).
+    #[must_use]
+    pub fn others(&self) -> Vec<u64> {
+        self.member().map(|member| member.others()).unwrap_or_default()
     }
 
     /// Saves a snapshot of the state that covers every write which anyone was told of before the call: one file, as a

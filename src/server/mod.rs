@@ -140,6 +140,7 @@ impl Server {
             storage: Storage::default(),
             timings,
             clock: Arc::new(clock::now),
+            answers: Arc::new(signet_raft::NoAnswers),
         };
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
         may_start(&node, &backends)?;

@@ -1,5 +1,6 @@
 //! A node that belongs to a cluster: its raft core and what it does for its callers and for other members.
 
+mod ask;
 mod change;
 mod cluster;
 mod confirm;
@@ -31,6 +32,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 
+pub use ask::{Answers, AskError, NoAnswers};
 pub(crate) use change::{Done, Part, Turn, Wanted};
 pub(crate) use keeper::{Chores, keep};
 pub(crate) use promote::Promotion;
@@ -70,6 +72,7 @@ pub(crate) struct Member {
     patience: Duration,
     stabilisation: Duration,
     pub(crate) version: String,
+    pub(crate) answers: Arc<dyn Answers>,
     pub(crate) disk: Arc<Disk>,
     log: Arc<Counters>,
     log_disk: Weak<LogDisk>,
@@ -148,6 +151,7 @@ impl Member {
             patience: config.timings.patience(),
             stabilisation: config.timings.stabilisation,
             version: config.version.clone(),
+            answers: Arc::clone(&config.answers),
             disk,
             log: counters,
             log_disk,

@@ -265,6 +265,19 @@ impl peer_server::Peer for Peers {
         Ok(Response::new(member.hash_here(request.into_inner().index).await))
     }
 
+    async fn ask(&self, mut request: Request<proto::AskRequest>) -> Result<Response<proto::AskReply>, Status> {
+        use proto::ask_reply::Outcome;
+
+        let envelope = request.get_mut().envelope.take();
+        let from = envelope.as_ref().map_or(0, |envelope| envelope.from);
+        let member = self.admit(&request, envelope)?;
+        let outcome = match member.answers.answer(from, request.into_inner().question).await {
+            Ok(answer) => Outcome::Answer(answer),
+            Err(refusal) => Outcome::Refusal(refusal),
+        };
+        Ok(Response::new(proto::AskReply { outcome: Some(outcome) }))
+    }
+
     async fn promote(
         &self,
         mut request: Request<proto::PromoteRequest>,

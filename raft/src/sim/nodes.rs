@@ -139,6 +139,7 @@ impl Machine {
                 let now = EPOCH.saturating_add(now).saturating_add_signed(skew.load(Ordering::Relaxed));
                 UnixTime::from_millis(now)
             }),
+            answers: Arc::new(crate::NoAnswers),
         }
     }
 

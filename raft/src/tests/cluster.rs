@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use signet_model::caller::Caller;
 use signet_model::rows::{Rows, Space};
 use signet_model::time::UnixTime;
 
 use super::machine::Words;
-use crate::{Node, NodeConfig, OpenError, ProposeError, Role, Timings};
+use crate::{AskError, Node, NodeConfig, OpenError, ProposeError, Role, Timings};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
@@ -109,6 +110,7 @@ pub(crate) fn config(dir: &Path, timings: Timings) -> NodeConfig {
         timings,
         storage: crate::Storage::default(),
         clock: Arc::new(wall_clock),
+        answers: Arc::new(Echo),
     }
 }
 
@@ -221,6 +223,35 @@ async fn every_node_takes_proposals_and_reads_its_own_and_others_writes() {
         })
         .await;
     }
+}
+
+/// Says who asked what, and nothing to the impolite.
+struct Echo;
+
+#[async_trait::async_trait]
+impl crate::Answers for Echo {
+    async fn answer(&self, from: u64, question: Bytes) -> Result<Bytes, String> {
+        if question.is_empty() {
+            Err("nothing was asked".into())
+        } else {
+            Ok([&[u8::try_from(from).unwrap()][..], &question].concat().into())
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_ask_each_other_what_only_the_rooms_above_understand() {
+    let places = cluster(3, Timings::lan()).await;
+    let asked = places[0].node();
+    let me = asked.identity().unwrap().node_id;
+    until("both others to be connected", async || asked.others().len() == 2).await;
+    for other in asked.others() {
+        let answer = asked.ask(other, Bytes::from_static(b"what?"), WAIT).await.unwrap();
+        assert_eq!(answer, [&[u8::try_from(me).unwrap()][..], b"what?"].concat());
+        let refused = asked.ask(other, Bytes::new(), WAIT).await.unwrap_err();
+        assert_eq!(refused, AskError::Refused { node: other, detail: "nothing was asked".into() });
+    }
+    assert_eq!(asked.ask(99, Bytes::new(), WAIT).await, Err(AskError::Unreachable { node: 99 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
