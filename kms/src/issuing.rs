@@ -21,8 +21,41 @@ pub struct IssuingKey {
     pair: Pair,
     algorithm: KeyAlgorithm,
     public_key: Vec<u8>,
-    /// The same, ready to verify with.
-    verifier: ParsedPublicKey,
+    verifier: Verifier,
+}
+
+/// The public half of an issuing key, ready to verify with.
+pub struct Verifier {
+    algorithm: KeyAlgorithm,
+    key: ParsedPublicKey,
+}
+
+impl Verifier {
+    /// Of a `SubjectPublicKeyInfo`, DER; `None` if it is of no kind that this program signs with.
+    #[must_use]
+    pub fn new(public_key: &[u8]) -> Option<Self> {
+        let algorithm = KeyAlgorithm::of_public_key(public_key)?;
+        let verification: &'static dyn VerificationAlgorithm = match algorithm {
+            KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_FIXED,
+            KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_FIXED,
+            KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa4096 => &RSA_PKCS1_2048_8192_SHA256,
+            KeyAlgorithm::Ed25519 => &ED25519,
+        };
+        Some(Self { algorithm, key: ParsedPublicKey::new(verification, public_key).ok()? })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// Whether `signature` over `message`, in the form in which [`IssuingKey::sign`] gives it, is this key's. Takes some
+    /// 75 µs with P-256.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify_sig(message, signature).is_ok()
+    }
 }
 
 enum Pair {
@@ -98,20 +131,17 @@ impl IssuingKey {
         self.pair.sign(message).map_err(|_| IssuingKeyError::Sign)
     }
 
-    /// Whether `signature` over `message` is this key's. Takes some 75 µs with P-256.
+    /// Whether `signature` over `message` is this key's. As [`Verifier::verifies`].
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify_sig(message, signature).is_ok()
+        self.verifier.verifies(message, signature)
     }
 
     fn new(pair: Pair, algorithm: KeyAlgorithm) -> Result<Self, IssuingKeyError> {
         let not_pkcs8 = IssuingKeyError::NotPkcs8(algorithm);
         let public_key = pair.public_key().map_err(|_| not_pkcs8)?;
-        let verifier = pair.verifier(algorithm).map_err(|_| not_pkcs8)?;
-        match KeyAlgorithm::of_public_key(&public_key) {
-            Some(found) if found == algorithm => Ok(Self { pair, algorithm, public_key, verifier }),
-            Some(_) | None => Err(not_pkcs8),
-        }
+        let verifier = Verifier::new(&public_key).filter(|verifier| verifier.algorithm == algorithm);
+        Ok(Self { pair, algorithm, public_key, verifier: verifier.ok_or(not_pkcs8)? })
     }
 
     fn tested(self) -> Result<Self, IssuingKeyError> {
@@ -163,21 +193,6 @@ impl Pair {
         Ok(der.as_ref().to_vec())
     }
 
-    fn verifier(&self, algorithm: KeyAlgorithm) -> Result<ParsedPublicKey, Unspecified> {
-        let verification: &'static dyn VerificationAlgorithm = match algorithm {
-            KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_FIXED,
-            KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_FIXED,
-            KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa4096 => &RSA_PKCS1_2048_8192_SHA256,
-            KeyAlgorithm::Ed25519 => &ED25519,
-        };
-        let bytes = match self {
-            Self::Ecdsa(pair) => pair.public_key().as_ref(),
-            Self::Rsa(pair) => pair.public_key().as_ref(),
-            Self::Ed25519(pair) => pair.public_key().as_ref(),
-        };
-        ParsedPublicKey::new(verification, bytes).map_err(|_| Unspecified)
-    }
-
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         match self {
             Self::Ecdsa(pair) => Ok(pair.sign(&SystemRandom::new(), message)?.as_ref().to_vec()),
@@ -188,6 +203,12 @@ impl Pair {
                 Ok(signature)
             }
         }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({})", self.algorithm)
     }
 }
 

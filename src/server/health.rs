@@ -62,9 +62,7 @@ impl Health for NodeHealth {
             return Err(not_initialized());
         }
         self.issuer.licence()?;
-        self.issuer.keys.x509()?;
-        self.issuer.keys.jwt_svid()?;
-        self.issuer.keys.transaction_token()?;
+        self.issuer.keys.complete()?;
         if self.tls.is_installed() {
             Ok(())
         } else {

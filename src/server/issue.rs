@@ -152,7 +152,7 @@ impl Issuer {
             issuer: &signer.issuer,
         }
         .to_be_signed();
-        let early = self.sign_in_backend(licence, &signer.key, &signer.id, tbs.as_bytes()).await?;
+        let early = self.sign_elsewhere(licence, &signer.key, &signer.id, tbs.as_bytes()).await?;
         let record = licence.journal.append(&IssuanceRecord {
             kind: CredentialKind::X509Svid,
             id: serial.as_bytes().to_vec(),
@@ -228,7 +228,7 @@ impl Issuer {
     ) -> Result<Unreleased<String>, Refusal> {
         let signing_input = jws::signing_input(&signer.header, claims);
         let hash = digest(&SHA256, signing_input.as_bytes());
-        let early = self.sign_in_backend(licence, &signer.key, &signer.id, signing_input.as_bytes()).await?;
+        let early = self.sign_elsewhere(licence, &signer.key, &signer.id, signing_input.as_bytes()).await?;
         let record = licence.journal.append(&IssuanceRecord {
             kind: record.kind,
             id: record.id,
@@ -244,24 +244,27 @@ impl Issuer {
         Ok(Unreleased { credential: jws::assemble(signing_input, &signature), record })
     }
 
-    /// The signature, if a key backend makes it: before the record, so that what the backend refuses is not recorded.
+    /// The signature, if a key backend or another node makes it: before the record, so that what is refused there is not
+    /// recorded.
     ///
     /// While it was waited for, the licence must not have grown old: what was decided holds for as long as a lease does.
-    async fn sign_in_backend(
+    async fn sign_elsewhere(
         &self,
         licence: &Licence,
         key: &SigningKey,
         id: &KeyId,
         message: &[u8],
     ) -> Result<Option<Vec<u8>>, Refusal> {
-        let SigningKey::Backend(key) = key else { return Ok(None) };
-        let signature = key.sign(message).await?;
+        let signature = match key {
+            SigningKey::Memory(_) => return Ok(None),
+            SigningKey::Backend(key) => key.sign(message).await?,
+            SigningKey::Lent(key) => key.sign(message).await?,
+        };
         let now = clock::now();
         self.lease.check(clock::boottime(), now)?;
         let lease = Duration::from_secs(licence.live.settings.lease_secs.into());
         if now.since(licence.now) > lease || !self.keys.signs(id) {
-            let detail =
-                "the key backend took so long to sign that this node may not use the signature any more; retry";
+            let detail = "it took so long to be signed that this node may not use the signature any more; retry";
             return Err(Refusal::new(Reason::LeaseExpired, detail));
         }
         Ok(Some(signature))
@@ -273,8 +276,8 @@ impl Issuer {
         let key = match (early, key) {
             (Some(signature), _) => return Ok(signature),
             (None, SigningKey::Memory(key)) => key,
-            (None, SigningKey::Backend(_)) => {
-                return Err(Refusal::new(Reason::Internal, "a key of a backend cannot sign in memory"));
+            (None, SigningKey::Backend(_) | SigningKey::Lent(_)) => {
+                return Err(Refusal::new(Reason::Internal, "a key that is not in memory cannot sign there"));
             }
         };
         let failed = |cause: &str| {

@@ -13,10 +13,12 @@ use signet_model::jwt_svid;
 use signet_model::refusal::{Reason, Refusal};
 use signet_model::time::UnixTime;
 use signet_model::x509::IssuerView;
+use signet_raft::Node;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backends::Backends;
+use super::lending::{LentKey, Members};
 use super::live::{Live, LiveState};
 use super::signing::{BackendKey, Queue, SigningKey};
 
@@ -29,9 +31,9 @@ pub(crate) struct Keyring {
     transaction_token: Option<Arc<JwtKey>>,
 }
 
-/// An unwrapped key. The last of its holders wipes it.
+/// A key. The last of its holders wipes it.
 #[derive(Debug, Clone)]
-enum Held {
+pub(crate) enum Held {
     X509(Arc<X509Key>),
     Token(AuthorityKind, Arc<JwtKey>),
 }
@@ -41,6 +43,19 @@ impl Held {
         match self {
             Self::X509(key) => authority.kind == AuthorityKind::X509Issuing && key.id == authority.id,
             Self::Token(kind, key) => authority.kind == *kind && key.id == authority.id,
+        }
+    }
+
+    /// Whether it is a stand-in for a key that only other nodes hold.
+    fn is_lent(&self) -> bool {
+        matches!(self.key(), SigningKey::Lent(_))
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &SigningKey {
+        match self {
+            Self::X509(key) => &key.key,
+            Self::Token(_, key) => &key.key,
         }
     }
 
@@ -54,10 +69,11 @@ impl Held {
 
 impl Keyring {
     /// Of the keys in `held`, those that sign or will, each in its place. The others are let go: what has stopped
-    /// signing is not kept.
+    /// signing is not kept, nor a stand-in for a key that is there.
     fn arrange(live: Option<&Live>, held: impl Iterator<Item = Held>) -> Self {
         let mut ring = Self::default();
-        for key in held {
+        let (lent, own): (Vec<Held>, Vec<Held>) = held.partition(Held::is_lent);
+        for key in own.into_iter().chain(lent) {
             let Some(authority) = live.and_then(|live| wanted(live).find(|authority| key.is(authority))) else {
                 continue;
             };
@@ -118,8 +134,9 @@ pub(crate) struct JwtKey {
 pub(crate) struct Keys {
     current: ArcSwap<Keyring>,
     backends: Arc<Backends>,
-    /// For keys that stay in a backend.
+    /// For keys that stay in a backend, and those of other nodes.
     queue: Arc<Queue>,
+    members: Members,
     changed: watch::Sender<u64>,
     /// The keys that this node should hold and could not unwrap, each with the reason.
     sealed: ArcSwap<Vec<String>>,
@@ -131,6 +148,7 @@ impl Keys {
             current: ArcSwap::default(),
             backends,
             queue: Queue::new(),
+            members: Members::default(),
             changed: watch::Sender::new(0),
             sealed: ArcSwap::default(),
         })
@@ -164,9 +182,40 @@ impl Keys {
         self.current.load().signing().contains(&Some(id))
     }
 
-    /// What this node holds and could sign with.
+    /// What this node holds and could sign with by itself.
     pub(crate) fn held(&self) -> Vec<AuthorityRef> {
-        self.current.load().held.iter().map(Held::name).collect()
+        self.current.load().held.iter().filter(|held| !held.is_lent()).map(Held::name).collect()
+    }
+
+    /// The key of this name, if it signs now and this node holds it.
+    pub(crate) fn own(&self, id: &KeyId) -> Option<Held> {
+        let ring = self.current.load();
+        let signs = ring.signing().contains(&Some(id));
+        ring.held.iter().find(|held| signs && !held.is_lent() && held.name().id == *id).cloned()
+    }
+
+    /// Whether this node holds a key of each kind that signs.
+    ///
+    /// # Errors
+    /// [`Reason::Sealed`] names the first that it lacks, or that others use for it.
+    pub(crate) fn complete(&self) -> Result<(), Refusal> {
+        let lent = |key: &SigningKey| matches!(key, SigningKey::Lent(_));
+        for (kind, is_lent) in [
+            (AuthorityKind::X509Issuing, lent(&self.x509()?.key)),
+            (AuthorityKind::JwtSvid, lent(&self.jwt_svid()?.key)),
+            (AuthorityKind::TransactionToken, lent(&self.transaction_token()?.key)),
+        ] {
+            if is_lent {
+                return Err(sealed(kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on `node`'s members are asked for signatures that this node cannot make.
+    pub(crate) fn borrow_from(&self, node: Node) {
+        // Set once: a process has one node.
+        let _ = self.members.set(node);
     }
 
     /// Counts changes of what is held.
@@ -190,12 +239,21 @@ impl Keys {
         let Some(live) = state.current() else { return true };
         let mut problems = Vec::new();
         for authority in wanted(&live) {
-            if self.current.load().held.iter().any(|held| held.is(authority)) {
+            let ring = self.current.load_full();
+            if ring.held.iter().any(|held| held.is(authority) && !held.is_lent()) {
                 continue;
             }
             match self.take_up(&live, authority).await {
                 Ok(held) => self.arrange(state, Some(&held)),
-                Err(problem) => problems.push(format!("{} {}: {problem}", authority.kind, authority.id)),
+                Err(problem) => {
+                    problems.push(format!("{} {}: {problem}", authority.kind, authority.id));
+                    let lent = LentKey::of(authority, &self.members, &self.queue).map(SigningKey::Lent);
+                    if let Some(Ok(lent)) = lent.map(|key| hold(&live, authority, key))
+                        && !ring.held.iter().any(|held| held.is(authority))
+                    {
+                        self.arrange(state, Some(&lent));
+                    }
+                }
             }
         }
         if !problems.is_empty() {
@@ -207,22 +265,7 @@ impl Keys {
     }
 
     async fn take_up(&self, live: &Live, authority: &Authority) -> Result<Held, String> {
-        let id = authority.id.clone();
-        let typ = match authority.kind {
-            AuthorityKind::X509Issuing => {
-                let trust_domain = &live.settings.trust_domain;
-                let issuer = IssuerView::new(&authority.certificate, &authority.public_key, trust_domain)
-                    .map_err(|cause| cause.to_string())?;
-                let (key, chain) = (self.key(live, authority).await?, authority.presented());
-                return Ok(Held::X509(Arc::new(X509Key { issuer, key, id, chain })));
-            }
-            AuthorityKind::JwtSvid => jwt_svid::TYP,
-            AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,
-            AuthorityKind::X509Root => return Err("a root stays in its backend".to_owned()),
-        };
-        let key = self.key(live, authority).await?;
-        let header = HeaderSegment::new(key.algorithm().jws(), &id, typ);
-        Ok(Held::Token(authority.kind, Arc::new(JwtKey { header, key, id, not_after: authority.not_after })))
+        hold(live, authority, self.key(live, authority).await?)
     }
 
     async fn key(&self, live: &Live, authority: &Authority) -> Result<SigningKey, String> {
@@ -261,6 +304,24 @@ impl Keys {
         }
         Err(problems.join("; "))
     }
+}
+
+/// `key`, with what it signs for `authority`.
+fn hold(live: &Live, authority: &Authority, key: SigningKey) -> Result<Held, String> {
+    let id = authority.id.clone();
+    let typ = match authority.kind {
+        AuthorityKind::X509Issuing => {
+            let trust_domain = &live.settings.trust_domain;
+            let issuer = IssuerView::new(&authority.certificate, &authority.public_key, trust_domain)
+                .map_err(|cause| cause.to_string())?;
+            return Ok(Held::X509(Arc::new(X509Key { issuer, key, id, chain: authority.presented() })));
+        }
+        AuthorityKind::JwtSvid => jwt_svid::TYP,
+        AuthorityKind::TransactionToken => TRANSACTION_TOKEN_TYP,
+        AuthorityKind::X509Root => return Err("a root stays in its backend".to_owned()),
+    };
+    let header = HeaderSegment::new(key.algorithm().jws(), &id, typ);
+    Ok(Held::Token(authority.kind, Arc::new(JwtKey { header, key, id, not_after: authority.not_after })))
 }
 
 /// The associated data of an authority's wrapping.

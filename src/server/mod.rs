@@ -18,6 +18,7 @@ mod journal;
 mod keyring;
 mod lease;
 mod ledger;
+mod lending;
 mod live;
 mod logging;
 mod members;
@@ -63,6 +64,7 @@ use self::issuer_keys::IssuerKeys;
 pub(crate) use self::journal::{carry_over, unreplicated};
 use self::keyring::Keys;
 use self::lease::Lease;
+use self::lending::Lender;
 use self::live::{LiveState, Machine};
 use self::metrics::Metrics;
 use self::ops::Started;
@@ -131,6 +133,7 @@ impl Server {
             timings: timings.clone(),
             health: std::sync::OnceLock::new(),
         });
+        let keys = Keys::new(backends.clone());
         let node = NodeConfig {
             data_dir: config.data_dir.clone(),
             peer_listen: config.peer.listen,
@@ -140,12 +143,13 @@ impl Server {
             storage: Storage::default(),
             timings,
             clock: Arc::new(clock::now),
-            answers: Arc::new(signet_raft::NoAnswers),
+            answers: Lender::new(&keys),
         };
         let node = Node::open(node, Arc::new(Machine(live.clone()))).await?;
         may_start(&node, &backends)?;
         doors.write_addresses(&config.data_dir, node.peer_address()).context("cannot write addresses.json")?;
-        let (keys, lease) = (Keys::new(backends.clone()), Arc::new(Lease::default()));
+        keys.borrow_from(node.clone());
+        let lease = Arc::new(Lease::default());
         let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
         let metrics = Arc::new(Metrics::new(doors.limits.total.clone(), &backends.calls));

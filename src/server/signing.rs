@@ -1,4 +1,4 @@
-//! Keys that sign: in this node's memory, or in a key backend that makes every signature.
+//! Keys that sign: in this node's memory, in a key backend that makes every signature, or in other nodes.
 //!
 //! Who asks for a signature of a backend waits for it, so the waiting is bounded: in time, and in how many wait.
 
@@ -12,16 +12,18 @@ use signet_model::algorithm::KeyAlgorithm;
 use signet_model::authority::{Authority, StoredKey};
 use signet_model::jwk::key_id;
 use signet_model::refusal::{Reason, Refusal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::backends::Backends;
+use super::lending::LentKey;
 
 /// A key that signs.
 #[derive(Debug)]
 pub(crate) enum SigningKey {
     Memory(IssuingKey),
     Backend(BackendKey),
+    Lent(LentKey),
 }
 
 /// A key that never leaves its backend.
@@ -46,6 +48,12 @@ pub(crate) struct Queue {
     turn_within: Duration,
 }
 
+/// A turn of one who waited.
+pub(crate) struct Turn<'q> {
+    _admitted: SemaphorePermit<'q>,
+    _served: SemaphorePermit<'q>,
+}
+
 impl Queue {
     pub(crate) fn new() -> Arc<Self> {
         Self::of(AT_ONCE, WAITING, TURN_WITHIN)
@@ -55,6 +63,16 @@ impl Queue {
         let (admitted, served) = (Semaphore::new(at_once + waiting), Semaphore::new(at_once));
         Arc::new(Self { admitted, served, turn_within })
     }
+
+    /// Waits for a turn, for as long as it is held.
+    ///
+    /// # Errors
+    /// [`Reason::ResourceExhausted`] while too many wait already, or the turn did not come in time.
+    pub(crate) async fn turn(&self) -> Result<Turn<'_>, Refusal> {
+        let admitted = self.admitted.try_acquire().map_err(|_| busy())?;
+        let served = timeout(self.turn_within, self.served.acquire()).await;
+        Ok(Turn { _admitted: admitted, _served: served.ok().and_then(Result::ok).ok_or_else(busy)? })
+    }
 }
 
 impl SigningKey {
@@ -63,6 +81,7 @@ impl SigningKey {
         match self {
             Self::Memory(key) => key.algorithm(),
             Self::Backend(key) => key.algorithm,
+            Self::Lent(key) => key.algorithm(),
         }
     }
 }
@@ -103,9 +122,7 @@ impl BackendKey {
     /// [`Reason::ResourceExhausted`] while too many wait already, or the turn did not come in time; [`Reason::Sealed`]
     /// while the backend does not answer; [`Reason::Internal`] for a wrong answer.
     pub(crate) async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let _admitted = self.queue.admitted.try_acquire().map_err(|_| busy())?;
-        let turn = timeout(self.queue.turn_within, self.queue.served.acquire()).await;
-        let _served = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
+        let _turn = self.queue.turn().await?;
         let opened = self.backends.of(&self.recipient).map_err(|refusal| self.away(&refusal.detail))?;
         let digest = self.kind.digest(message);
         let signed = timeout(ANSWER_WITHIN, opened.backend().sign_digest(&self.reference, &digest)).await;
@@ -155,7 +172,7 @@ impl fmt::Debug for BackendKey {
 
 fn busy() -> Refusal {
     let detail = format!(
-        "more signatures are asked for than the key backend makes: {AT_ONCE} at a time, and {WAITING} that wait for {TURN_WITHIN:?} at most; retry after a pause, or ask another node"
+        "more signatures are asked for than are made outside this node's memory: {AT_ONCE} at a time, and {WAITING} that wait for {TURN_WITHIN:?} at most; retry after a pause, or ask another node"
     );
     Refusal::new(Reason::ResourceExhausted, detail)
 }

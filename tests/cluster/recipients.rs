@@ -276,6 +276,7 @@ async fn starts_without_the_first(mut first: impl Kms, mut second: impl Kms) {
     assert!(cluster.nodes[2].log().contains("sealed: no key backend can be used"), "{}", cluster.nodes[2].log());
     cluster.nodes[2].admin().await.bundle().await.unwrap();
     agent.grpc(&cluster.nodes[0]).await.unwrap().bundle().await.unwrap();
+    others_sign_for_it(&cluster, &agent).await;
     second.start();
     cluster.nodes[2].ready().await;
 
@@ -293,6 +294,21 @@ async fn starts_without_the_first(mut first: impl Kms, mut second: impl Kms) {
     assert_eq!(again.svid.cert_chain.last(), agent.svid.cert_chain.last(), "the same issuing authority");
     agent.grpc(&restored).await.unwrap().bundle().await.unwrap();
     say(&format!("restarted and restored with {} alone: the same authorities", second.uri()));
+}
+
+/// The third node is sealed for every key, and issues nevertheless; it has a certificate of its own, too.
+async fn others_sign_for_it(cluster: &Cluster, agent: &Agent) {
+    let node = &cluster.nodes[2];
+    let lent = Agent::minted(node, CALLER).await;
+    assert_eq!(lent.svid.cert_chain.last(), agent.svid.cert_chain.last(), "the same issuing authority");
+    let caller = eventually(SETTLE, "the sealed node's own certificate", async || {
+        agent.grpc(node).await.map_err(|cause| cause.to_string())
+    })
+    .await;
+    caller.bundle().await.unwrap();
+    let mint = ["jwt", "mint", "--spiffe-id", "spiffe://example.org/job", "--audience", "someone"];
+    run(Some(&node.socket()), &mint).done();
+    assert_eq!(node.get("/readyz").await.unwrap().0, 503, "whoever can choose asks another");
 }
 
 /// A configuration with `first` as its backend, and what it takes to reach both.
