@@ -123,6 +123,8 @@ impl Watch {
         admin.apply_policy(policy(&users.issuer, &users.jwks_uri(), AGENT), None).await.unwrap();
         let mut verifiers = Vec::new();
         for node in 0..cluster.nodes.len() {
+            // A follower has applied the policy when it has answered for it.
+            cluster.nodes[node].admin().await.policy().await.unwrap();
             verifiers.push(Verifier::fetch(cluster, node).await.unwrap());
         }
         Self {
