@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use rustix::process::Signal;
 use serde_json::Value;
 use signet_model::time::UnixTime;
 use signet_model::x509::peer::TrustAnchors;
@@ -13,6 +15,7 @@ use crate::support::clock::now_secs;
 use crate::support::cluster::Cluster;
 use crate::support::node::Node;
 use crate::support::say;
+use crate::support::secrets::{Secrets, scalar};
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +102,7 @@ async fn a_root_that_was_made_elsewhere_is_taken_up_with_its_key() {
     if !openssl_is_there() {
         return;
     }
-    let cluster = Cluster::of_three_saying("4s", SCHEDULE).await;
+    let mut cluster = Cluster::of_three_saying("4s", SCHEDULE).await;
     let node = &cluster.nodes[0];
     let folder = cluster.folder().join("made");
     let company = Company::new(&folder, "Made Elsewhere");
@@ -153,6 +156,30 @@ async fn a_root_that_was_made_elsewhere_is_taken_up_with_its_key() {
     std::fs::copy(folder.join("own.crt"), folder.join("root.pem")).unwrap();
     // The root is the trust anchor itself: only the issuing CA travels.
     works_everywhere(&cluster, &company, 1).await;
+    its_key_lies_nowhere_else(&mut cluster, &folder).await;
+}
+
+/// The key in `folder/own.key` is nowhere in the cluster's data, logs, journals and backups.
+async fn its_key_lies_nowhere_else(cluster: &mut Cluster, folder: &Path) {
+    let pem = std::fs::read_to_string(folder.join("own.key")).unwrap();
+    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let pkcs8 = base64::prelude::BASE64_STANDARD.decode(base64).unwrap();
+    let mut secrets = Secrets::default();
+    secrets.add_key("the root's key", scalar(&pkcs8));
+    assert!(!secrets.found_in(pem.as_bytes()).is_empty(), "it would be found");
+    std::fs::remove_dir_all(folder).unwrap();
+    run(Some(&cluster.nodes[0].socket()), &["snapshot", "save", arg(&cluster.folder().join("backup"))]).done();
+    // Ends in good order, so that everything that is buffered is written, and no file goes away under the search.
+    for node in &mut cluster.nodes {
+        node.signal(Signal::TERM);
+    }
+    for node in &mut cluster.nodes {
+        node.ended(Duration::from_secs(20)).await;
+    }
+    let searched = secrets.are_not_below(cluster.folder());
+    let (_, forms) = secrets.count();
+    say(&format!("searched {searched} bytes for a root's key in {forms} forms: not found"));
+    assert!(searched > 100_000, "only {searched} bytes: this test looks in the wrong place");
 }
 
 fn openssl_is_there() -> bool {

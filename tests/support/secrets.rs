@@ -187,7 +187,7 @@ pub(crate) fn key_file(path: &Path) -> Vec<u8> {
 }
 
 /// The secret number of a P-256 key in PKCS#8.
-fn scalar(pkcs8: &[u8]) -> &[u8] {
+pub(crate) fn scalar(pkcs8: &[u8]) -> &[u8] {
     let at = pkcs8.windows(P256_PKCS8.len()).position(|window| window == P256_PKCS8).unwrap() + P256_PKCS8.len();
     &pkcs8[at..at + 32]
 }
