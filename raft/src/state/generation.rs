@@ -72,7 +72,8 @@ impl Generation {
     /// Opens generation `number`.
     pub(crate) fn open_tuned(root: &Path, number: u64, tuning: &Tuning) -> Result<Self, OpenError> {
         let path = root.join(number.to_string());
-        let db = DB::open(&options(tuning), &path).map_err(|cause| open_error(&path, &cause))?;
+        let db =
+            options(tuning).and_then(|options| DB::open(&options, &path)).map_err(|cause| open_error(&path, &cause))?;
         Ok(Self { db, dir: GenerationDir { path, replaced: AtomicBool::new(false) }, number })
     }
 
@@ -117,13 +118,15 @@ impl Default for Tuning {
 }
 
 /// How every generation is opened.
-fn options(tuning: &Tuning) -> Options {
+fn options(tuning: &Tuning) -> Result<Options, rocksdb::Error> {
+    // Otherwise it takes the disk's room for a whole buffer ahead, which a small disk needs for other things. Nothing here
+    // waits for an fsync that would be quicker for it.
+    let mut options = Options::default().get_options_from_string("allow_fallocate=false")?;
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&tuning.cache);
     // Filters and indexes stay with their open files, some 20 bytes for each row of a million entries or less: looked up
     // in the cache they would cost more than the answer.
     table.set_bloom_filter(10.0, false);
-    let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(tuning.buffer);
@@ -133,7 +136,7 @@ fn options(tuning: &Tuning) -> Options {
     options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_keep_log_file_num(2);
-    options
+    Ok(options)
 }
 
 fn has_generation(root: &Path) -> io::Result<bool> {
