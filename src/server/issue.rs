@@ -38,6 +38,8 @@ pub(crate) struct Issuer {
     /// Opened once this node is a member and knows what of its journal is replicated.
     pub(crate) journal: OnceLock<Journal>,
     signatures: AtomicU64,
+    /// One in so many signatures made in memory is verified. Not zero.
+    verify_every: u64,
 }
 
 /// Proof that this node may sign now, with what it signs from.
@@ -102,8 +104,14 @@ pub(crate) struct TokenRecord<'a> {
 }
 
 impl Issuer {
-    pub(crate) fn new(live: Arc<LiveState>, keys: Arc<Keys>, lease: Arc<Lease>, disk: Arc<DiskWatch>) -> Self {
-        Self { live, keys, lease, disk, journal: OnceLock::new(), signatures: AtomicU64::new(0) }
+    pub(crate) fn new(
+        live: Arc<LiveState>,
+        keys: Arc<Keys>,
+        lease: Arc<Lease>,
+        disk: Arc<DiskWatch>,
+        verify_every: u64,
+    ) -> Self {
+        Self { live, keys, lease, disk, journal: OnceLock::new(), signatures: AtomicU64::new(0), verify_every }
     }
 
     /// Whether this node may sign at this moment.
@@ -270,8 +278,8 @@ impl Issuer {
         Ok(Some(signature))
     }
 
-    /// Signs in memory, unless there is a signature `early`, and checks every so many signatures: the check costs four times what it checks, and what it guards
-    /// against, a machine that computes wrongly, does not strike once.
+    /// Signs in memory, unless there is a signature `early`, and checks one in so many: the check costs four times what it
+    /// checks, and what it guards against, a machine that computes wrongly, does not strike once.
     fn sign(&self, early: Option<Vec<u8>>, key: &SigningKey, id: &KeyId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
         let key = match (early, key) {
             (Some(signature), _) => return Ok(signature),
@@ -286,7 +294,7 @@ impl Issuer {
         };
         let signature = key.sign(message).map_err(|cause| failed(&cause.to_string()))?;
         let nth = self.signatures.fetch_add(1, Ordering::Relaxed);
-        if nth.is_multiple_of(CHECK_EVERY) && !key.verify(message, &signature) {
+        if nth.is_multiple_of(self.verify_every) && !key.verify(message, &signature) {
             return Err(failed("a signature did not verify"));
         }
         Ok(signature)
@@ -308,5 +316,3 @@ pub(crate) fn not_initialized() -> Refusal {
         "this node belongs to no cluster with a trust domain yet: run `signet cluster init` on the first node, or start this one with --join-token-file",
     )
 }
-
-const CHECK_EVERY: u64 = 64;

@@ -150,7 +150,7 @@ impl Server {
         doors.write_addresses(&config.data_dir, node.peer_address()).context("cannot write addresses.json")?;
         keys.borrow_from(node.clone());
         let lease = Arc::new(Lease::default());
-        let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk));
+        let issuer = Arc::new(Issuer::new(live.clone(), keys, lease, disk, config.keys.verify_every));
         let issuer_keys = IssuerKeys::new().context("cannot set up the client that fetches issuers' keys")?;
         let metrics = Arc::new(Metrics::new(doors.limits.total.clone(), &backends.calls));
         let schedule = config.backups.clone().map(|it| Schedule::new(it, &config.data_dir, metrics.clone()));

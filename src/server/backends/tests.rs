@@ -9,7 +9,11 @@ fn configured(paths: &[&Path]) -> Arc<Backends> {
         let text = format!("file:{}", path.display());
         KeyBackend { uri: text.parse().unwrap(), text }
     };
-    let config = KeysConfig { backends: paths.iter().map(backend).collect(), probe: Duration::from_secs(600) };
+    let config = KeysConfig {
+        backends: paths.iter().map(backend).collect(),
+        probe: Duration::from_secs(600),
+        verify_every: KeysConfig::DEFAULT_VERIFY_EVERY,
+    };
     Backends::new(&config, Calls::new())
 }
 
@@ -62,7 +66,11 @@ async fn a_key_file_that_went_away_is_not_kept_in_memory_and_its_recipient_is_re
 async fn a_day_of_an_idle_cluster_with_its_probes_costs_less_than_a_thousand_calls() {
     use std::io::Write as _;
     let backend = KeyBackend { uri: "memory:".parse().unwrap(), text: "memory:".to_owned() };
-    let config = KeysConfig { backends: vec![backend], probe: KeysConfig::DEFAULT_PROBE };
+    let config = KeysConfig {
+        backends: vec![backend],
+        probe: KeysConfig::DEFAULT_PROBE,
+        verify_every: KeysConfig::DEFAULT_VERIFY_EVERY,
+    };
     let backends = Backends::new(&config, Calls::new());
     backends.first_look().await;
     let before = backends.calls.all();

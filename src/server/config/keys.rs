@@ -13,6 +13,8 @@ pub(crate) struct KeysConfig {
     pub(crate) backends: Vec<KeyBackend>,
     /// How often each of them is tried.
     pub(crate) probe: Duration,
+    /// One in so many signatures made in memory is verified before it leaves. Not zero.
+    pub(crate) verify_every: u64,
 }
 
 /// A backend as it was written.
@@ -28,11 +30,14 @@ pub(super) struct Raw {
     backend: Option<String>,
     recipients: Vec<String>,
     probe: Option<String>,
+    verify_every: Option<u64>,
 }
 
 impl KeysConfig {
     /// Two calls each time: 288 a day.
     pub(crate) const DEFAULT_PROBE: Duration = Duration::from_mins(10);
+    /// The check costs four times the signature, and a machine that computes wrongly does not do so once.
+    pub(crate) const DEFAULT_VERIFY_EVERY: u64 = 64;
 }
 
 impl Raw {
@@ -40,6 +45,10 @@ impl Raw {
         let probe = mistakes.duration("keys.probe", self.probe, KeysConfig::DEFAULT_PROBE);
         if probe.is_some_and(|probe| !(Duration::from_secs(1)..=LONGEST_PROBE).contains(&probe)) {
             mistakes.add("keys.probe", "is not between 1s and 1h");
+        }
+        let verify_every = self.verify_every.unwrap_or(KeysConfig::DEFAULT_VERIFY_EVERY);
+        if !(1..=MOST_UNVERIFIED).contains(&verify_every) {
+            mistakes.add("keys.verify_every", format_args!("is not between 1 (every signature) and {MOST_UNVERIFIED}"));
         }
         let first = mistakes.required("keys.backend", self.backend).map(|text| ("keys.backend", text));
         let more = self.recipients.into_iter().map(|text| ("keys.recipients", text));
@@ -56,10 +65,11 @@ impl Raw {
         if backends.len() > MOST {
             mistakes.add("keys.recipients", format_args!("more than {MOST} backends in all"));
         }
-        Some(KeysConfig { backends, probe: probe? })
+        Some(KeysConfig { backends, probe: probe?, verify_every })
     }
 }
 
 const LONGEST_PROBE: Duration = Duration::from_hours(1);
+const MOST_UNVERIFIED: u64 = 1024;
 /// As many as there can be recipients.
 const MOST: usize = 8;

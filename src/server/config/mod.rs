@@ -236,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn how_many_signatures_are_verified_is_a_choice_but_none_is_not() {
+        let with = |every: &str| {
+            let keys = format!("backend = \"file:/etc/signet/kek\"\nverify_every = {every}");
+            Config::parse(&WHOLE.replace("backend = \"file:/etc/signet/kek\"", &keys))
+        };
+        assert_eq!(Config::parse(WHOLE).unwrap().keys.verify_every, 64);
+        assert_eq!(with("1").unwrap().keys.verify_every, 1);
+        for bad in ["0", "1025"] {
+            let told = with(bad).unwrap_err().concat();
+            assert!(told.contains("keys.verify_every: is not between 1"), "{told}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_reported_at_once_with_its_key() {
         let text = WHOLE
             .replace("data_dir = \"/var/lib/signet\"", "datadir = \"x\"")

@@ -9,7 +9,11 @@ use crate::server::config::{KeyBackend, KeysConfig};
 /// A key in a backend in memory, and the backend.
 async fn key(algorithm: Algorithm, queue: &Arc<Queue>) -> (Arc<Backends>, Authority, BackendKey) {
     let backend = KeyBackend { uri: "memory:".parse().unwrap(), text: "memory:".to_owned() };
-    let config = KeysConfig { backends: vec![backend], probe: Duration::from_mins(10) };
+    let config = KeysConfig {
+        backends: vec![backend],
+        probe: Duration::from_mins(10),
+        verify_every: KeysConfig::DEFAULT_VERIFY_EVERY,
+    };
     let backends = Backends::new(&config, Calls::new());
     backends.first_look().await;
     let home = backends.opened().next().unwrap();
